@@ -1,0 +1,110 @@
+"""Conditions such as ``"n_layers >= 3 and optimizer == 'sgd'"``: parsed, checked, evaluated; never executed.
+
+Only comparisons, membership, ``and``/``or``/``not``, literals and parameter names are understood, so a condition may
+come from a YAML file or a log without any risk.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError
+
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
+}
+_MAX_LENGTH = 2000
+
+
+class Condition:
+    """One parsed condition.
+
+    Attributes:
+        text: the expression as written.
+        names: the parameter names it reads.
+    """
+
+    __slots__ = ("text", "names", "_tree")
+
+    def __init__(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise InvalidTypeError(f'A condition is a string such as "n_layers >= 3", not {text!r}.')
+        if len(text) > _MAX_LENGTH:
+            raise InvalidValueError(f"A condition of {len(text)} characters is too long (at most {_MAX_LENGTH}).")
+        try:
+            tree = ast.parse(text.strip(), mode="eval").body
+        except (SyntaxError, ValueError, RecursionError) as error:
+            raise InvalidValueError(f"The condition {text!r} cannot be parsed: {error}.") from None
+        self.text = text
+        self.names: set[str] = set()
+        self._check(tree)
+        if not self.names:
+            raise InvalidValueError(f"The condition {text!r} reads no parameter.")
+        self._tree = tree
+
+    def _check(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Name):
+            self.names.add(node.id)
+        elif isinstance(node, ast.Compare):
+            for child in (node.left, *node.comparators):
+                self._check(child)
+        elif isinstance(node, ast.BoolOp):
+            for child in node.values:
+                self._check(child)
+        elif isinstance(node, (ast.Tuple, ast.List)):
+            for child in node.elts:
+                self._check(child)
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
+            self._check(node.operand)
+        elif not isinstance(node, ast.Constant):
+            raise InvalidValueError(
+                f"The condition {self.text!r} uses {ast.unparse(node) if isinstance(node, ast.expr) else node!r}; only "
+                "comparisons, `in`, `and`, `or`, `not`, literals and parameter names are understood."
+            )
+
+    def __call__(self, params: Mapping[str, Any]) -> bool:
+        """Whether the condition holds for the active ``params``; a missing (inactive) parameter makes it false."""
+        if any(name not in params for name in self.names):
+            return False
+        try:
+            return bool(_evaluate(self._tree, params))
+        except TypeError as error:
+            shown = {name: params[name] for name in sorted(self.names)}
+            raise InvalidValueError(f"The condition {self.text!r} cannot be evaluated for {shown}: {error}.") from None
+
+
+def _evaluate(node: ast.expr, params: Mapping[str, Any]) -> Any:
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Name():
+            return params[node.id]
+        case ast.Tuple() | ast.List():
+            return tuple(_evaluate(child, params) for child in node.elts)
+        case ast.UnaryOp(op=ast.Not()):
+            return not _evaluate(node.operand, params)
+        case ast.UnaryOp():
+            return -_evaluate(node.operand, params)
+        case ast.BoolOp(op=ast.And()):
+            return all(_evaluate(child, params) for child in node.values)
+        case ast.BoolOp():
+            return any(_evaluate(child, params) for child in node.values)
+        case ast.Compare():
+            left = _evaluate(node.left, params)
+            for op, child in zip(node.ops, node.comparators, strict=True):
+                right = _evaluate(child, params)
+                if not _COMPARE[type(op)](left, right):
+                    return False
+                left = right
+            return True
+    raise InvalidValueError(f"{ast.unparse(node)!r} is not understood.")  # unreachable after _check

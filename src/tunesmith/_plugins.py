@@ -1,0 +1,53 @@
+"""Finding the plug-ins of a room: the public classes its modules define. There is no registry to edit."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import json
+import pkgutil
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+
+@lru_cache(maxsize=None)
+def plugin_modules(package: str) -> tuple[str, ...]:
+    """Names of the public modules in ``package``, without importing them."""
+    path = importlib.import_module(package).__path__
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_")))
+
+
+def classes_of(module: ModuleType, base: type) -> list[type]:
+    """The concrete public subclasses of ``base`` that ``module`` itself defines."""
+    return [
+        value
+        for name, value in vars(module).items()
+        if inspect.isclass(value)
+        and issubclass(value, base)
+        and value.__module__ == module.__name__
+        and not name.startswith("_")
+        and not inspect.isabstract(value)
+    ]
+
+
+def discover(package: str, base: type) -> dict[str, type]:
+    """Class name -> class, of all plug-ins in ``package``. Imports every module of the room."""
+    found: dict[str, type] = {}
+    for name in plugin_modules(package):
+        for cls in classes_of(importlib.import_module(f"{package}.{name}"), base):
+            found[cls.__name__] = cls
+    return found
+
+
+def component_spec(component: Any) -> dict[str, Any]:
+    """``{"name", "args"}`` of a sampler or pruner that is a dataclass; ``args`` is None when it has no JSON form."""
+    name = type(component).__name__
+    if not dataclasses.is_dataclass(component):
+        return {"name": name, "args": None}
+    args = {f.name: getattr(component, f.name) for f in dataclasses.fields(component) if f.init}
+    try:
+        return {"name": name, "args": json.loads(json.dumps(args, allow_nan=False))}
+    except (TypeError, ValueError):
+        return {"name": name, "args": None}

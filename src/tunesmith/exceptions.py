@@ -1,0 +1,82 @@
+"""Every error tunesmith raises on purpose.
+
+Each class also inherits from the built-in exception that Optuna raises in the same situation
+(``ValueError``, ``TypeError``, ``KeyError``, ``RuntimeError``), so ``except ValueError`` in an existing
+script goes on working. Messages show the offending value and the remedy.
+"""
+
+from __future__ import annotations
+
+
+class TunesmithError(Exception):
+    """Base class of all errors raised by tunesmith. ``OptunaError`` is the same class."""
+
+
+OptunaError = TunesmithError
+
+
+class TrialPruned(TunesmithError):
+    """Raised by an objective to end its trial as PRUNED, usually after ``trial.should_prune()``."""
+
+
+class InvalidValueError(TunesmithError, ValueError):
+    """An argument has the right type but an impossible value."""
+
+
+class InvalidTypeError(TunesmithError, TypeError):
+    """An argument has the wrong type."""
+
+
+class StudyNotFoundError(TunesmithError, KeyError):
+    """No study of that name (or id) in the storage."""
+
+    def __str__(self) -> str:  # KeyError would show the repr of its message
+        return str(self.args[0]) if self.args else ""
+
+
+class DuplicatedStudyError(TunesmithError):
+    """A study of that name is already in the storage."""
+
+
+class UpdateFinishedTrialError(TunesmithError, RuntimeError):
+    """A finished trial cannot be changed."""
+
+
+class StaleTrialError(UpdateFinishedTrialError):
+    """This worker no longer holds the trial: it was released and claimed by another one."""
+
+
+class SearchSpaceExhaustedError(TunesmithError, RuntimeError):
+    """The sampler has proposed every configuration it can (a grid that is done)."""
+
+
+class StorageInternalError(TunesmithError):
+    """The store failed: disk full, database error, lock not granted. What was acknowledged is intact."""
+
+
+class NotALogError(StorageInternalError, ValueError):
+    """The file or database exists but is not a tunesmith store."""
+
+
+class LogDamagedError(StorageInternalError):
+    """A complete record fails its checksum or its order; ``line`` tells which (1-based, if a file)."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+class NewerFormatError(StorageInternalError):
+    """The store was written by a newer tunesmith than this one."""
+
+
+class MissingDependencyError(TunesmithError, ImportError):
+    """An optional package is not installed; the message says which extra brings it."""
+
+
+class CLIUsageError(TunesmithError):
+    """The command line was called with an impossible combination of arguments."""
+
+
+class ExperimentalWarning(Warning):
+    """Category of warnings for features whose interface may still change."""

@@ -1,0 +1,253 @@
+"""A study's trials as read-only columns: what samplers, stopping rules, importances and plots look at."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith._columns import frozen
+from tunesmith.distributions import BaseDistribution, CategoricalDistribution
+from tunesmith.space import FloatArray, Space
+from tunesmith.trial._state import TrialState
+
+
+class Reports(NamedTuple):
+    """Ragged reports of the finished trials, in the order they were written; all arrays have the same length.
+
+    Attributes:
+        row: index into the finished rows.
+        step: the step (epoch).
+        metric: 0 for the objective, else an index into ``History.metrics``.
+        value: what was reported.
+    """
+
+    row: NDArray[np.int64]
+    step: NDArray[np.int64]
+    metric: NDArray[np.int64]
+    value: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRow:
+    """A trial that is not finished: running, paused or waiting.
+
+    Attributes:
+        number: its number.
+        state: RUNNING, PAUSED or WAITING.
+        params: the configuration it was given (of a waiting one: what is known).
+        reports: step -> reported objective.
+        tags: the sampler's and scheduler's bookkeeping.
+        start: microseconds since 1970 (UTC), 0 while it waits.
+    """
+
+    number: int
+    state: TrialState
+    params: Mapping[str, Any]
+    reports: Mapping[int, float] = field(default_factory=dict)
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    start: int = 0
+
+
+class EncodeCache:
+    """Unit-cube rows that were computed before; dropping it changes no result, only time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rows: dict[str, FloatArray] = {}
+
+    def rows(self, space: Space, n: int, compute: Any) -> FloatArray:
+        with self._lock:
+            known = self._rows.get(space.id)
+            have = 0 if known is None else len(known)
+            if known is None or have < n:
+                new = compute(have, n)
+                known = new if known is None else np.concatenate([known, new])
+                if len(self._rows) > 8:
+                    self._rows.clear()
+                self._rows[space.id] = known
+            return frozen(known, n)
+
+
+@dataclass(frozen=True)
+class History:
+    """An immutable snapshot of a study. ``n`` finished trials in finishing order are the rows of all columns.
+
+    Attributes:
+        n: number of finished trials (COMPLETE, PRUNED, FAIL).
+        n_trials: number of all trials; also the number the next new trial gets.
+        names: parameter names in the order of the columns of ``X``.
+        distributions: name -> its latest distribution.
+        categories: name -> the values a code in ``X`` stands for (categorical columns only).
+        directions: +1 (minimise) or -1 (maximise), one an objective.
+        seed: the study's seed (with the trial number it seeds a trial's generator).
+        budget: planned number of trials as stated at ``create_study``, or ``None``.
+        open: running, paused and waiting trials by number.
+        metrics: names of reported metrics; index 0 is the objective.
+    """
+
+    n: int
+    n_trials: int
+    names: tuple[str, ...]
+    distributions: Mapping[str, BaseDistribution]
+    categories: Mapping[str, tuple[Any, ...]]
+    directions: tuple[int, ...]
+    seed: int
+    budget: int | None
+    open: tuple[OpenRow, ...]
+    metrics: tuple[str, ...]
+    _data: Mapping[str, NDArray[Any]] = field(repr=False)
+    _reports: tuple[NDArray[Any], ...] = field(repr=False)
+    _n_reports: int = field(repr=False)
+    _tags: Mapping[str, tuple[NDArray[Any], int]] = field(repr=False)
+    _constraints: Mapping[int, Mapping[str, float]] = field(repr=False)
+    _cache: EncodeCache = field(repr=False)
+
+    # -- columns ------------------------------------------------------------------------------------------------
+
+    @property
+    def X(self) -> FloatArray:
+        """(n, d) raw values (a choice as its code into ``categories``); NaN where the parameter was not active."""
+        return frozen(self._data["X"], self.n)[:, : len(self.names)]
+
+    @property
+    def active(self) -> NDArray[np.bool_]:
+        """(n, d) whether the parameter was part of the trial's configuration."""
+        return ~np.isnan(self.X)
+
+    @property
+    def Y(self) -> FloatArray:
+        """(n, objectives) values as told; NaN where there is none (FAIL, PRUNED without a report)."""
+        return frozen(self._data["Y"], self.n)
+
+    @property
+    def state(self) -> NDArray[np.int8]:
+        """(n,) :class:`~tunesmith.trial.TrialState` numbers."""
+        return frozen(self._data["state"], self.n)
+
+    @property
+    def number(self) -> NDArray[np.int32]:
+        """(n,) trial numbers."""
+        return frozen(self._data["number"], self.n)
+
+    @property
+    def start(self) -> NDArray[np.int64]:
+        """(n,) microseconds since 1970 (UTC) of the claim; 0 when unknown."""
+        return frozen(self._data["start"], self.n)
+
+    @property
+    def complete(self) -> NDArray[np.int64]:
+        """(n,) microseconds since 1970 (UTC) of the end."""
+        return frozen(self._data["complete"], self.n)
+
+    @property
+    def is_complete(self) -> NDArray[np.bool_]:
+        """(n,) whether the state is COMPLETE."""
+        return self.state == TrialState.COMPLETE
+
+    @property
+    def loss(self) -> FloatArray:
+        """(n, objectives) values with the sign that makes smaller better."""
+        return self.Y * np.array(self.directions, float)
+
+    @cached_property
+    def reports(self) -> Reports:
+        """Reports of the finished trials."""
+        row, step, metric, value = (frozen(a, self._n_reports) for a in self._reports)
+        return Reports(row, step, metric, value)
+
+    @cached_property
+    def violation(self) -> FloatArray:
+        """(n,) sum of the positive constraint values; 0 is feasible (also when a trial has no constraints)."""
+        total = np.zeros(self.n)
+        for row, constraints in self._constraints.items():
+            if row < self.n:
+                total[row] = sum(v if v > 0 else 0.0 if v == v else np.inf for v in constraints.values())
+        return total
+
+    def tag(self, name: str) -> FloatArray:
+        """A bookkeeping column: (n,) for numbers, (n, k) for lists; NaN where a trial has no such tag."""
+        if name not in self._tags:
+            return np.full(self.n, np.nan)
+        data, k = self._tags[name]
+        width = data.shape[1]
+        column = np.full((self.n, width), np.nan)
+        have = min(k, self.n)
+        column[:have] = data[:have]
+        return column[:, 0] if width == 1 else column
+
+    def value(self, name: str) -> NDArray[Any]:
+        """(n,) the user's values of one parameter as an object array; ``None`` where it was not active."""
+        j = self.names.index(name)
+        column, table = self.X[:, j], self.categories.get(name)
+        dist = self.distributions[name]
+        out = np.empty(self.n, object)
+        for i, v in enumerate(column.tolist()):
+            if v == v:
+                out[i] = table[int(v)] if table is not None else dist.to_external_repr(v)
+        return out
+
+    # -- derived ------------------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> tuple[OpenRow, ...]:
+        """Open trials that a worker holds or that are paused: their configurations are pending."""
+        return tuple(t for t in self.open if t.state != TrialState.WAITING)
+
+    def encode(self, space: Space) -> FloatArray:
+        """(n, len(space)) the finished rows in the unit cube of ``space``; NaN where inactive or unknown there.
+
+        Values outside a range that has shrunk since are clipped; choices that are gone become NaN.
+        """
+        return self._cache.rows(space, self.n, lambda a, b: self._encode(space, a, b))
+
+    def _encode(self, space: Space, first: int, last: int) -> FloatArray:
+        raw = np.full((last - first, len(space)), np.nan)
+        for j, (name, dist) in enumerate(space.items()):
+            if name not in self.names:
+                continue
+            column = self.X[first:last, self.names.index(name)]
+            table = self.categories.get(name)
+            if isinstance(dist, CategoricalDistribution):
+                if table is not None:
+                    found = (dist._find(value) for value in table)
+                    lookup = np.array([np.nan if f is None else f for f in found] + [np.nan])
+                    raw[:, j] = lookup[np.where(np.isnan(column), -1, column).astype(np.int64)]
+            elif table is None:
+                raw[:, j] = column
+        return space.encode(raw)
+
+    def encode_open(self, space: Space) -> FloatArray:
+        """(len(running), len(space)) the pending configurations in the unit cube of ``space``."""
+        rows = np.full((len(self.running), len(space)), np.nan)
+        for i, trial in enumerate(self.running):
+            known = {n: v for n, v in trial.params.items() if n in space and space[n].contains(v)}
+            rows[i] = space.from_params(known)
+        return space.encode(rows)
+
+    @cached_property
+    def best_row(self) -> int | None:
+        """Row of the best feasible COMPLETE trial (single objective), the earliest among equals."""
+        if self.n == 0:
+            return None
+        good = np.flatnonzero(self.is_complete & (self.violation <= 0))
+        if len(good) == 0:
+            return None
+        return int(good[np.argmin(self.loss[good, 0])])
+
+    @cached_property
+    def pareto_rows(self) -> NDArray[np.int64]:
+        """Rows of the feasible COMPLETE trials that no other one dominates (several objectives)."""
+        good = np.flatnonzero(self.is_complete & (self.violation <= 0))
+        loss = self.loss[good]
+        keep = np.ones(len(good), bool)
+        for i in range(len(good)):
+            if keep[i]:
+                dominated = np.all(loss[i] <= loss, axis=1) & np.any(loss[i] < loss, axis=1)
+                keep &= ~dominated
+        return good[keep]

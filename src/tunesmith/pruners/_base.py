@@ -1,0 +1,60 @@
+"""The contract of a stopping rule: two pure functions of the history."""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunesmith._plugins import component_spec
+from tunesmith.history import History, OpenRow
+
+
+class Verdict(enum.Enum):
+    """What happens to a trial after a report."""
+
+    GO = "go"
+    PAUSE = "pause"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start a new configuration; ``tags`` travel with it (a bracket, a rung)."""
+
+    tags: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Go on with the paused trial ``number``."""
+
+    number: int
+
+
+class Idle(enum.Enum):
+    """WAIT: nothing to do until a running trial reports or ends. DONE: nothing to do any more."""
+
+    WAIT = "wait"
+    DONE = "done"
+
+
+Schedule = Start | Continue | Idle
+
+
+class BasePruner(ABC):
+    """A stopping rule. Like a sampler it is a frozen dataclass whose fields the log keeps; it holds no state."""
+
+    @abstractmethod
+    def verdict(self, history: History, trial: OpenRow) -> Verdict:
+        """GO, PAUSE or STOP, asked after a report of ``trial`` (whose ``reports`` include the newest one)."""
+
+    def schedule(self, history: History) -> Schedule:
+        """What a free worker does next; the default starts a new configuration."""
+        return Start()
+
+    def spec(self) -> dict[str, Any]:
+        """What the log keeps: ``{"name": class name, "args": fields or None when they are not JSON-able}``."""
+        return component_spec(self)

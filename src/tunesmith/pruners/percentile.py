@@ -1,0 +1,90 @@
+"""The percentile rule, and the median rule as its most used case.
+
+Golovin, D. et al. (2017): Google Vizier, section 3.2.2 (median stopping rule), in the variant Optuna made customary: the best value
+so far against the percentile of the finished trials' values at the same step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tunesmith.exceptions import InvalidValueError
+from tunesmith.history import History, OpenRow
+from tunesmith.pruners._base import BasePruner, Verdict
+from tunesmith.trial._state import TrialState
+
+
+@dataclass(frozen=True)
+class PercentilePruner(BasePruner):
+    """Stop a trial whose best report so far is worse than a percentile of the others at the same step.
+
+    Args:
+        percentile: the share (0 to 100) of the best trials that would be kept at a step.
+        n_startup_trials: no stopping before this many trials are COMPLETE.
+        n_warmup_steps: no stopping at steps below this.
+        interval_steps: distance between the steps at which the rule is applied, counted from the warm-up.
+        n_min_trials: no stopping at a step that fewer finished trials have reported.
+    """
+
+    percentile: float = 25.0
+    n_startup_trials: int = 5
+    n_warmup_steps: int = 0
+    interval_steps: int = 1
+    n_min_trials: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.percentile <= 100.0:
+            raise InvalidValueError(f"`percentile` must be between 0 and 100, but is {self.percentile}.")
+        for name, low in (("n_startup_trials", 0), ("n_warmup_steps", 0), ("interval_steps", 1), ("n_min_trials", 1)):
+            if getattr(self, name) < low:
+                raise InvalidValueError(f"`{name}` must be at least {low}, but is {getattr(self, name)}.")
+
+    def verdict(self, history: History, trial: OpenRow) -> Verdict:
+        if not trial.reports or int(history.is_complete.sum()) < max(self.n_startup_trials, 1):
+            return Verdict.GO
+        step = max(trial.reports)
+        if step < self.n_warmup_steps or not self._first_in_interval(step, trial):
+            return Verdict.GO
+        sign = history.directions[0]
+        own = np.array([v for v in trial.reports.values() if v == v]) * sign
+        if len(own) == 0:
+            return Verdict.STOP  # nothing but NaN so far
+        reports = history.reports
+        at = (reports.metric == 0) & (reports.step == step)
+        at[at] = (history.state == TrialState.COMPLETE)[reports.row[at]]
+        others = reports.value[at] * sign
+        others = others[~np.isnan(others)]
+        if len(others) < self.n_min_trials:
+            return Verdict.GO
+        return Verdict.STOP if own.min() > np.percentile(others, self.percentile) else Verdict.GO
+
+    def _first_in_interval(self, step: int, trial: OpenRow) -> bool:
+        """Whether no earlier report of the trial fell into the interval that ``step`` belongs to."""
+        begin = (step - self.n_warmup_steps) // self.interval_steps * self.interval_steps + self.n_warmup_steps
+        return not any(begin <= s < step for s in trial.reports)
+
+
+@dataclass(frozen=True)
+class MedianPruner(BasePruner):
+    """Stop a trial whose best report so far is worse than the median of the others at the same step.
+
+    The arguments are those of :class:`PercentilePruner`.
+    """
+
+    n_startup_trials: int = 5
+    n_warmup_steps: int = 0
+    interval_steps: int = 1
+    n_min_trials: int = 1
+
+    def __post_init__(self) -> None:
+        self._rule()  # checks the arguments
+
+    def _rule(self) -> PercentilePruner:
+        return PercentilePruner(
+            50.0, self.n_startup_trials, self.n_warmup_steps, self.interval_steps, self.n_min_trials
+        )
+
+    def verdict(self, history: History, trial: OpenRow) -> Verdict:
+        return self._rule().verdict(history, trial)

@@ -1,0 +1,157 @@
+"""Fold -> :class:`FrozenTrial`: the records a user sees are views that are made when asked for."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Container, Iterable
+from typing import Any
+
+import numpy as np
+
+from tunesmith.distributions import BaseDistribution
+from tunesmith.fold import Fold, OpenTrial
+from tunesmith.trial import FrozenTrial, TrialState
+
+
+def local_time(microseconds: int) -> datetime.datetime | None:
+    """Naive local time, as Optuna's fields hold it; ``None`` for 0."""
+    return datetime.datetime.fromtimestamp(microseconds / 1e6) if microseconds else None
+
+
+def frozen_trials(fold: Fold, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+    """All trials by number, optionally only those in ``states``."""
+    made: dict[int, FrozenTrial] = {}
+    numbers = range(fold.n_trials)
+    rows = [fold.where[n] for n in numbers if fold.where[n] >= 0]
+    if states is not None:
+        rows = [r for r in rows if TrialState(int(fold.state.data[r])) in states]
+    for trial in _finished(fold, rows):
+        made[trial.number] = trial
+    for number, held in fold.open.items():
+        if states is None or held.state in states:
+            made[number] = _open(fold, held)
+    return [made[n] for n in numbers if n in made]
+
+
+def frozen_trial(fold: Fold, number: int) -> FrozenTrial:
+    """The record of one trial; ``IndexError`` when there is no such number."""
+    row = fold.where[number]
+    return _finished(fold, [row])[0] if row >= 0 else _open(fold, fold.open[number])
+
+
+def _finished(fold: Fold, rows: list[int]) -> list[FrozenTrial]:
+    """Records of some rows; columns are turned into Python objects in one go."""
+    if not rows:
+        return []
+    index = np.array(rows)
+    X, Y = fold.X.data[index].tolist(), fold.Y.data[index].tolist()
+    columns = zip(
+        rows, X, Y,
+        *(c.data[index].tolist() for c in (fold.number, fold.state, fold.start, fold.complete, fold.row_spaces)),
+        strict=True,
+    )  # fmt: skip
+    layouts: dict[int, list[tuple[str, int, BaseDistribution]]] = {}
+    reports = _reports_by_row(fold, index)
+    trials = []
+    for row, x, y, number, state, start, complete, spaces in columns:
+        layout = layouts.get(spaces)
+        if layout is None:
+            layout = layouts[spaces] = _layout(fold, spaces)
+        params, distributions = _params(fold, layout, row, x)
+        tags = _tags(fold, row)
+        system = dict(fold.row_system_attrs.get(row, ()))
+        if tags:
+            system["tags"] = tags
+        intermediate, metrics = reports.get(row, ({}, {}))
+        trials.append(
+            FrozenTrial(
+                number, TrialState(state), None, local_time(start), local_time(complete), params, distributions,
+                dict(fold.row_user_attrs.get(row, ())), system, intermediate, number,
+                values=y if y[0] == y[0] else None, constraints=dict(fold.row_constraints.get(row, ())),
+                metrics=metrics,
+            )  # fmt: skip
+        )
+    return trials
+
+
+def _layout(fold: Fold, spaces: int) -> list[tuple[str, int, BaseDistribution]]:
+    """(name, column, distribution) of the merged spaces; the last distribution of a name counts."""
+    found: dict[str, tuple[str, int, BaseDistribution]] = {}
+    for space_id in fold.merged[spaces]:
+        columns = fold.layout(space_id).columns.tolist()
+        for (name, dist), column in zip(fold.spaces[space_id].items(), columns, strict=True):
+            found[name] = (name, column, dist)
+    return list(found.values())
+
+
+def _params(
+    fold: Fold, layout: list[tuple[str, int, BaseDistribution]], row: int, x: list[float]
+) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+    params: dict[str, Any] = {}
+    distributions: dict[str, BaseDistribution] = {}
+    for name, column, dist in layout:
+        value = x[column]
+        if value != value:
+            continue
+        distributions[name] = dist
+        if dist.kind == "float":
+            params[name] = value
+        elif dist.kind == "int":
+            params[name] = fold.big.get((row, column), int(value)) if fold.big else int(value)
+        else:
+            params[name] = fold.categories[fold.names[column]][int(value)]
+    return params, distributions
+
+
+def _tags(fold: Fold, row: int) -> dict[str, Any]:
+    tags = {}
+    for name, column in fold.tags.items():
+        if row < column.n:
+            values = [v for v in column.data[row].tolist() if v == v]
+            if values:
+                tags[name] = values[0] if column.data.shape[1] == 1 else values
+    return tags
+
+
+def _reports_by_row(fold: Fold, index: np.ndarray[Any, Any]) -> dict[int, tuple[dict[int, float], Any]]:
+    n = fold.reports[0].n
+    rows, steps, metrics, values = (c.data[:n] for c in fold.reports)
+    if n and len(index) < fold.state.n:
+        wanted = np.isin(rows, index)
+        rows, steps, metrics, values = rows[wanted], steps[wanted], metrics[wanted], values[wanted]
+    found: dict[int, tuple[dict[int, float], dict[str, dict[int, float]]]] = {}
+    for row, step, metric, value in zip(
+        rows.tolist(), steps.tolist(), metrics.tolist(), values.tolist(), strict=True
+    ):
+        main, others = found.setdefault(row, ({}, {}))
+        target = main if metric == 0 else others.setdefault(fold.metrics[metric], {})
+        target.setdefault(step, value)
+    return found
+
+
+def _open(fold: Fold, trial: OpenTrial) -> FrozenTrial:
+    params, distributions = fold.params(trial.parts)
+    intermediate: dict[int, float] = {}
+    metrics: dict[str, dict[int, float]] = {}
+    for report in trial.reports:
+        target = intermediate if len(report) == 2 else metrics.setdefault(report[2], {})
+        target.setdefault(report[0], float(report[1]))
+    system: dict[str, Any] = {}
+    if missing := {k: v for k, v in trial.fixed.items() if k not in params}:
+        system["fixed_params"] = missing
+    if trial.tags:
+        system["tags"] = dict(trial.tags)
+    if trial.attempt > 1:
+        system["attempt"] = trial.attempt
+    return FrozenTrial(
+        trial.number, trial.state, None, local_time(trial.start), None, params, distributions, dict(trial.user_attrs),
+        system, intermediate, trial.number, constraints=dict(trial.constraints), metrics=metrics,
+    )  # fmt: skip
+
+
+def first_and_last(trials: Iterable[FrozenTrial]) -> tuple[datetime.datetime | None, datetime.datetime | None]:
+    """Earliest start and latest end."""
+    trials = list(trials)
+    starts = [t.datetime_start for t in trials if t.datetime_start]
+    ends = [t.datetime_complete for t in trials if t.datetime_complete]
+    return min(starts, default=None), max(ends, default=None)

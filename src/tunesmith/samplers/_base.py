@@ -1,0 +1,71 @@
+"""The contract of a search method."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tunesmith._plugins import component_spec
+from tunesmith.distributions import BaseDistribution
+from tunesmith.history import History
+from tunesmith.space import Space
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One proposed configuration.
+
+    Attributes:
+        params: name -> value, for every name of the space (those whose condition turns out false are dropped by the
+            study) and for any other name the method knows (a grid's axes before the objective has named them).
+        tags: bookkeeping that comes back as ``history.tag(name)`` and in ``OpenRow.tags``: numbers or lists of
+            numbers. Names start with the method's own prefix (``"pso.v"``).
+    """
+
+    params: dict[str, Any]
+    tags: Mapping[str, Any] = field(default_factory=dict)
+
+
+class BaseSampler(ABC):
+    """A search method: a pure function of the history.
+
+    A sampler is a frozen dataclass: its fields are its arguments, and they are written to the log (so they must be
+    JSON-able, or left out through ``spec``). It keeps nothing between calls except caches that may be dropped at any time.
+
+    Attributes:
+        aliases: short names for ``create_study(sampler="...")``, with the arguments they stand for.
+    """
+
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    @abstractmethod
+    def propose(self, space: Space, history: History, rng: np.random.Generator, n: int) -> list[Proposal]:
+        """Up to ``n`` configurations to evaluate next; fewer means the method has nothing left to propose.
+
+        Args:
+            space: the parameters known so far (may be empty before the first trial of a define-by-run objective).
+            history: finished trials as columns, pending ones in ``history.running``.
+            rng: the generator of the trial that will be made (of the first one, if ``n > 1``); the only source of
+                randomness besides ``history.seed``.
+            n: how many.
+        """
+
+    def independent(
+        self, name: str, distribution: BaseDistribution, history: History, rng: np.random.Generator
+    ) -> Any:
+        """A value for a parameter that ``propose`` could not know yet; uniform on the parameter's scale."""
+        space = Space({name: distribution})
+        return space.to_params(space.decode(rng.random((1, 1)))[0])[name]
+
+    @property
+    def study_seed(self) -> int | None:
+        """The seed a study made with this sampler gets, or ``None`` for a fresh one."""
+        return getattr(self, "seed", None)
+
+    def spec(self) -> dict[str, Any]:
+        """What the log keeps: ``{"name": class name, "args": fields or None when they are not JSON-able}``."""
+        return component_spec(self)

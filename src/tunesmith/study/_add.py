@@ -1,0 +1,68 @@
+"""Adding whole trials to a study."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunesmith import events as ev
+from tunesmith.distributions import check_same_kind
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError
+from tunesmith.space import Space
+from tunesmith.study._log import StudyLog
+from tunesmith.trial import FrozenTrial
+from tunesmith.trial._base import clean_attr
+
+
+def add_events(log: StudyLog, trials: list[FrozenTrial]) -> None:
+    """Append the trials as one record, so that all or none are added.
+
+    Raises:
+        InvalidValueError: a record contradicts itself or the study (number of values, kind of a parameter).
+    """
+    for trial in trials:
+        if not isinstance(trial, FrozenTrial):
+            raise InvalidTypeError(f"A FrozenTrial is needed (see create_trial), not {trial!r}.")
+        trial.validate()
+        _check(log, trial)
+    if not trials:
+        return
+    with log.lock:
+        log.sync()
+        fate = False
+        while not fate:
+            spaces: dict[str, ev.Event] = {}
+            added = [_fields(trial, spaces) for trial in trials]
+            new = [e for space_id, e in spaces.items() if space_id not in log.fold.spaces]
+            fate = log.append([*new, {"e": "add", "n": log.fold.n_trials, "trials": added}])[-1]
+
+
+def _check(log: StudyLog, trial: FrozenTrial) -> None:
+    if trial.values is not None and len(trial.values) != len(log.fold.directions):
+        raise InvalidValueError(
+            f"The added trial has {len(trial.values)} values, but the study has {len(log.fold.directions)} objectives."
+        )
+    for name, distribution in trial.distributions.items():
+        if name in log.fold.distributions:
+            check_same_kind(name, log.fold.distributions[name], distribution)
+
+
+def _fields(trial: FrozenTrial, spaces: dict[str, ev.Event]) -> dict[str, Any]:
+    """One trial of an ``add`` event; the space it refers to is put into ``spaces``."""
+    reports: list[list[Any]] = [[int(s), float(v)] for s, v in trial.intermediate_values.items()]
+    for metric, values in trial.metrics.items():
+        reports += [[int(s), float(v), metric] for s, v in values.items()]
+    user_attrs = {k: clean_attr(k, v) for k, v in trial.user_attrs.items()}
+    fields: dict[str, Any] = {"st": int(trial.state), **ev.changes_to_json(reports, user_attrs, trial.constraints)}
+    if trial.params:
+        space = Space({name: trial.distributions[name] for name in trial.params})
+        spaces[space.id] = ev.space_event(space)
+        fields["s"] = space.id
+        fields["p"] = [ev.value_to_json(d, trial.params[n]) for n, d in space.items()]
+    if trial.values is not None:
+        fields["y"] = [ev.number_to_json(float(v)) for v in trial.values]
+    if trial.datetime_start is not None:
+        fields["t0"] = int(trial.datetime_start.timestamp() * 1e6)
+    fields["t"] = int(trial.datetime_complete.timestamp() * 1e6) if trial.datetime_complete is not None else 0
+    if trial.system_attrs:
+        fields["sa"] = {k: ev.attr_to_json(clean_attr(k, v)) for k, v in trial.system_attrs.items()}
+    return fields

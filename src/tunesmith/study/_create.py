@@ -1,0 +1,298 @@
+"""Making, loading, copying, deleting and listing studies."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import uuid
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tunesmith import events as ev
+from tunesmith import logging
+from tunesmith._version import __version__
+from tunesmith.distributions import BaseDistribution
+from tunesmith.exceptions import DuplicatedStudyError, InvalidTypeError, InvalidValueError, StudyNotFoundError
+from tunesmith.pruners import BasePruner, get_pruner
+from tunesmith.records import first_and_last
+from tunesmith.samplers import BaseSampler, get_sampler
+from tunesmith.space import Space
+from tunesmith.storages import BaseStorage, get_storage
+from tunesmith.study._direction import StudyDirection, parse_directions
+from tunesmith.study._log import StudyLog
+from tunesmith.study._loop import Objective
+from tunesmith.study._study import Study
+from tunesmith.trial import FrozenTrial, TrialState
+
+_logger = logging.get_logger("tunesmith.study")
+
+
+def create_study(
+    *,
+    storage: str | BaseStorage | None = None,
+    sampler: str | BaseSampler | None = None,
+    pruner: str | BasePruner | None = None,
+    study_name: str | None = None,
+    direction: str | StudyDirection | None = None,
+    load_if_exists: bool = False,
+    directions: Sequence[str | StudyDirection] | None = None,
+    seed: int | None = None,
+    space: Space | Mapping[str, BaseDistribution] | None = None,
+    budget: int | None = None,
+) -> Study:
+    """Make a study.
+
+    Args:
+        storage: ``None`` (memory), ``"sqlite:///study.db"``, a path ending in ``.jsonl``, or a storage object.
+        sampler: a search method or its short name; random search by default.
+        pruner: a stopping rule or its short name; the median rule by default, as in Optuna.
+        study_name: unique in the storage; made up if left out.
+        direction: ``"minimize"`` (default) or ``"maximize"``.
+        load_if_exists: load the study if there is one of that name.
+        directions: one direction an objective, instead of ``direction``.
+        seed: of everything random in the study. Default: the sampler's ``seed``, else a fresh one. The log keeps it.
+        space: declare the parameters (and their conditions) at once; otherwise they are learnt from the objective.
+        budget: number of trials you plan; some methods divide their work by it.
+
+    Raises:
+        DuplicatedStudyError: the name is taken and ``load_if_exists`` is false.
+        InvalidValueError: an impossible argument; the message shows it.
+    """
+    signs = [d.sign for d in parse_directions(direction, directions)]
+    chosen, rule = get_sampler(sampler), get_pruner(pruner)
+    declared = space if isinstance(space, Space) or space is None else Space(space)
+    event: ev.Event = {
+        "e": "study", "v": ev.VERSION, "directions": signs, "seed": _seed(seed, chosen),
+        "versions": {"tunesmith": __version__, "numpy": np.__version__, "python": platform.python_version()},
+        "t": ev.now(),
+    }  # fmt: skip
+    if declared is not None:
+        event["space"] = declared.to_dict()
+    if budget is not None:
+        event["budget"] = _count(budget, "budget")
+    config = {"e": "config", "sampler": chosen.spec(), "pruner": rule.spec()}
+    store = get_storage(storage)
+    name = study_name if study_name is not None else f"no-name-{uuid.uuid4()}"
+    try:
+        study_id = store.create(_name(name))
+        _logger.info("A new study created in %s with name: %s", type(store).__name__, name)
+    except DuplicatedStudyError:
+        if not load_if_exists:
+            raise
+        _logger.info("Using an existing study with name %r instead of creating a new one.", name)
+        study_id = _find(store, name)
+    log = StudyLog(store, study_id)
+    log.sync()
+    if not log.fold.meta:  # new, or its creator died in between; the first such event counts
+        log.append([event, config])
+    if log.fold.directions != tuple(signs) and (direction is not None or directions is not None):
+        _logger.warning("The study %r has the directions %s; the given ones are ignored.", name, log.fold.directions)
+    existing = len(log.fold.where) > 0 or log.fold.meta is not event
+    return Study(name, log, chosen if sampler is not None or not existing else None,
+                 rule if pruner is not None or not existing else None)  # fmt: skip
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str) or not name:
+        raise InvalidTypeError(f"`study_name` must be a non-empty string, but is {name!r}.")
+    return name
+
+
+def _count(value: Any, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise InvalidValueError(f"`{what}` must be a non-negative integer, but is {value!r}.")
+    return int(value)
+
+
+def _seed(seed: int | None, sampler: BaseSampler) -> int:
+    if seed is None:
+        seed = sampler.study_seed
+    return _count(seed, "seed") if seed is not None else int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> 1)
+
+
+def _find(store: BaseStorage, name: str) -> str:
+    known = store.studies()
+    for record in known:
+        if record.name == name:
+            return record.id
+    names = ", ".join(repr(r.name) for r in known[:10]) or "none"
+    raise StudyNotFoundError(f"There is no study {name!r} in this storage; it holds: {names}.")
+
+
+def load_study(
+    *,
+    study_name: str | None,
+    storage: str | BaseStorage,
+    sampler: str | BaseSampler | None = None,
+    pruner: str | BasePruner | None = None,
+) -> Study:
+    """Load a study.
+
+    Args:
+        study_name: its name; ``None`` if the storage holds exactly one.
+        storage: as for :func:`create_study`.
+        sampler: by default the one the study was made with, with its arguments.
+        pruner: likewise.
+
+    Raises:
+        StudyNotFoundError: (a ``KeyError``) no such study. InvalidValueError: ``None`` and several studies.
+    """
+    store = get_storage(storage)
+    if study_name is None:
+        names = [r.name for r in store.studies()]
+        if len(names) != 1:
+            raise InvalidValueError(f"`study_name` may be None only if the storage holds one study; it holds {names[:10]}.")
+        study_name = names[0]
+    log = StudyLog(store, _find(store, study_name))
+    log.sync()
+    if not log.fold.meta:
+        raise StudyNotFoundError(
+            f"The study {study_name!r} has a name but no content: its creator died. Call "
+            "create_study(..., load_if_exists=True) to complete it, or delete_study."
+        )
+    return Study(
+        study_name, log, get_sampler(sampler) if sampler is not None else None,
+        get_pruner(pruner) if pruner is not None else None,
+    )  # fmt: skip
+
+
+def delete_study(*, study_name: str, storage: str | BaseStorage) -> None:
+    """Delete a study and its trials; ``StudyNotFoundError`` if there is none of that name."""
+    store = get_storage(storage)
+    store.delete(_find(store, study_name))
+
+
+def copy_study(
+    *,
+    from_study_name: str,
+    from_storage: str | BaseStorage,
+    to_storage: str | BaseStorage,
+    to_study_name: str | None = None,
+) -> None:
+    """Copy a study's log record by record; the copy goes on exactly as the original would.
+
+    Raises:
+        DuplicatedStudyError: the target name is taken.
+    """
+    source, target = get_storage(from_storage), get_storage(to_storage)
+    records = source.read(_find(source, from_study_name), 0)
+    study_id = target.create(_name(to_study_name if to_study_name is not None else from_study_name))
+    for record in records:
+        target.append(study_id, record)
+
+
+def get_all_study_names(storage: str | BaseStorage) -> list[str]:
+    """The names of all studies, in the order they were made."""
+    return [record.name for record in get_storage(storage).studies()]
+
+
+@dataclass
+class StudySummary:
+    """What one study holds, in short."""
+
+    study_name: str
+    directions: list[StudyDirection]
+    best_trial: FrozenTrial | None
+    user_attrs: dict[str, Any]
+    system_attrs: dict[str, Any]
+    n_trials: int
+    datetime_start: datetime.datetime | None
+    datetime_last: datetime.datetime | None
+    states: dict[str, int]
+    sampler: str
+
+    @property
+    def direction(self) -> StudyDirection:
+        """The direction of a single-objective study."""
+        if len(self.directions) != 1:
+            raise RuntimeError("This study has several objectives; use `directions`.")
+        return self.directions[0]
+
+
+def get_all_study_summaries(storage: str | BaseStorage, include_best_trial: bool = True) -> list[StudySummary]:
+    """A summary of each study, in the order they were made."""
+    store = get_storage(storage)
+    summaries = []
+    for record in store.studies():
+        log = StudyLog(store, record.id)
+        log.sync()
+        if not log.fold.meta:
+            continue
+        study = Study(record.name, log)
+        trials = study.get_trials()
+        best = None
+        if include_best_trial and len(study.directions) == 1 and study.history.best_row is not None:
+            best = study.best_trial
+        start, last = first_and_last(trials)
+        states = {s.name: sum(t.state == s for t in trials) for s in TrialState}
+        summaries.append(
+            StudySummary(
+                record.name, study.directions, best, study.user_attrs, study.system_attrs, len(trials), start, last,
+                {k: v for k, v in states.items() if v}, log.fold.config.get("sampler", {}).get("name", "?"),
+            )  # fmt: skip
+        )
+    return summaries
+
+
+def minimize(
+    func: Any, space: Space | Mapping[str, BaseDistribution], n_trials: int, *, direction: str = "minimize", **options: Any
+) -> Study:
+    """Search with a plain function of the parameters: ``minimize(lambda x, y: ..., {"x": Float(0, 1), ...}, 50)``.
+
+    Args:
+        func: called with the active parameters as keywords; returns the value.
+        space: name -> distribution.
+        n_trials: how many configurations.
+        direction: ``"maximize"`` to do that instead.
+        options: arguments of :func:`create_study` (``sampler``, ``seed``, ``storage`` ...) and of ``Study.optimize``
+            (``n_jobs``, ``timeout``, ``catch`` ...).
+    """
+    declared = space if isinstance(space, Space) else Space(space)
+    run = {k: options.pop(k) for k in ("timeout", "n_jobs", "catch", "callbacks", "show_progress_bar") if k in options}
+    study = create_study(direction=direction, space=declared, **options)
+    study.optimize(on_space(func, declared), n_trials, **run)
+    return study
+
+
+def on_space(func: Any, space: Space) -> Objective:
+    """An objective that suggests every active parameter of ``space`` and calls ``func`` with them as keywords."""
+
+    def objective(trial: Any) -> Any:
+        return func(**suggest_all(trial, space))
+
+    return objective
+
+
+def suggest_all(trial: Any, space: Space) -> dict[str, Any]:
+    """Suggest the parameters of a space in order, leaving out those whose condition is false."""
+    params: dict[str, Any] = {}
+    for name in space.ordered:
+        if space.holds(name, params):
+            params[name] = trial._suggest(name, space[name])
+    return {name: params[name] for name in space if name in params}
+
+
+class MaxTrialsCallback:
+    """Stop ``optimize`` when the study has ``n_trials`` trials in the given states, over all processes.
+
+    Args:
+        n_trials: how many.
+        states: the states that count; ``None`` counts all.
+    """
+
+    def __init__(self, n_trials: int, states: Container[TrialState] | None = (TrialState.COMPLETE,)) -> None:
+        self._n_trials = n_trials
+        self._states = states
+
+    def __call__(self, study: Study, trial: FrozenTrial) -> None:
+        history = study.history
+        if self._states is None:
+            count = history.n_trials
+        else:
+            states = [*history.state.tolist(), *(t.state for t in history.open)]
+            count = sum(TrialState(s) in self._states for s in states)
+        if count >= self._n_trials:
+            study.stop()

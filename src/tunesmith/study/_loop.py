@@ -1,0 +1,356 @@
+"""The loop: claims trials, evaluates them, and tells their end, until there is no more to do."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tunesmith import logging
+from tunesmith.exceptions import InvalidTypeError, SearchSpaceExhaustedError, StaleTrialError, TrialPruned
+from tunesmith.executors import get_executor
+from tunesmith.pruners import Continue, Idle, Verdict
+from tunesmith.study._progress import NoProgress, Progress
+from tunesmith.study._values import as_values, infeasible
+from tunesmith.trial import FrozenTrial, Trial, TrialState
+
+if TYPE_CHECKING:
+    from tunesmith.study._study import Study
+
+_logger = logging.get_logger("tunesmith.study")
+Objective = Callable[[Trial], Any]
+Callback = Callable[["Study", FrozenTrial], None]
+
+#: A worker that waits for others looks again after this many seconds (other processes cannot notify it).
+WAIT_SECONDS = 0.2
+
+
+@dataclass
+class Paused:
+    """A paused trial whose generator is kept in this process."""
+
+    trial: Trial
+    generator: Generator[Any, Any, Any]
+
+
+class Stopped(BaseException):
+    """The loop wants a running generator to end here; its trial is released."""
+
+
+@dataclass
+class Settings:
+    """The arguments of ``optimize``."""
+
+    objective: Objective
+    n_trials: int | None
+    timeout: float | None
+    n_jobs: int
+    catch: tuple[type[Exception], ...]
+    callbacks: tuple[Callback, ...]
+    gc_after_trial: bool
+    keep_paused: bool
+
+
+class Loop:
+    """One call of ``study.optimize``."""
+
+    def __init__(self, study: Study, settings: Settings, progress: Progress | NoProgress) -> None:
+        self.study = study
+        self.session = study._session
+        self.settings = settings
+        self.progress = progress
+        self.started = 0
+        self.busy = 0
+        self.begin = time.monotonic()
+        self._lock = threading.Lock()
+        self._abort = False
+
+    def run(self) -> None:
+        """Evaluate until done; whatever happens, no trial of this loop is left RUNNING."""
+        session = self.session
+        with session.log.lock:
+            session.loops += 1
+        try:
+            session.sweep(own=session.loops == 1)
+            get_executor(self.settings.n_jobs).run(self._worker, self._stop_workers)
+        finally:
+            with session.log.lock:
+                session.loops -= 1
+                if session.loops == 0:
+                    session.sweep(own=True)
+            if not self.settings.keep_paused:
+                self._end_paused()
+
+    def _stop_workers(self) -> None:
+        self._abort = True
+
+    @property
+    def _over(self) -> bool:
+        timeout = self.settings.timeout
+        late = timeout is not None and time.monotonic() - self.begin >= timeout
+        return self._abort or self.study._stop_flag or late
+
+    def _worker(self) -> None:
+        self.study._local.in_loop = True
+        try:
+            while (work := self._next()) is not None:
+                try:
+                    number = self._evaluate(work)
+                finally:
+                    with self._lock:
+                        self.busy -= 1
+                    if self.settings.gc_after_trial:
+                        gc.collect()
+                if number is not None:
+                    self._after(number)
+        finally:
+            self.study._local.in_loop = False
+
+    # -- what next ----------------------------------------------------------------------------------------------
+
+    def _next(self) -> Trial | Paused | None:
+        """A new trial, a paused one to continue, or ``None`` when this worker is done."""
+        while not self._over:
+            with self.session.log.lock:
+                self.session.log.sync()
+                plan = self.session.pruner.schedule(self.session.log.fold.history())
+                if isinstance(plan, Continue):
+                    work = self._continue(plan.number)
+                    if work is not None:
+                        return work
+                elif plan is Idle.DONE or (plan is not Idle.WAIT and not self._may_start()):
+                    return None
+                elif plan is not Idle.WAIT:
+                    return self._start(plan.tags)
+                elif self.busy == 0 and not self._others_run():
+                    _logger.warning("%r waits, but no trial is running; the loop ends.", self.session.pruner)
+                    return None
+            self.session.wait(WAIT_SECONDS)
+        return None
+
+    def _may_start(self) -> bool:
+        return self.settings.n_trials is None or self.started < self.settings.n_trials
+
+    def _others_run(self) -> bool:
+        return any(t.state == TrialState.RUNNING for t in self.session.log.fold.open.values())
+
+    def _start(self, tags: Mapping[str, Any]) -> Trial | None:
+        try:
+            trial = self.session.claim(by_ask=False, tags=tags)
+        except SearchSpaceExhaustedError as error:
+            _logger.info("%s", error)
+            return None
+        self.started += 1
+        self.busy += 1
+        return trial
+
+    def _continue(self, number: int) -> Trial | Paused | None:
+        """The kept generator; without one (its process is gone) the trial begins again under its number."""
+        paused = self.study._paused.pop(number, None)
+        if not self.session.resume(number, again=paused is None):
+            return None
+        self.busy += 1
+        if paused is not None:
+            return paused
+        _logger.info("Trial %d was paused in a process that is gone; it begins again.", number)
+        return self.session._take(self.session.log.fold.open[number], by_ask=False)
+
+    # -- one trial ----------------------------------------------------------------------------------------------
+
+    def _evaluate(self, work: Trial | Paused) -> int | None:
+        """Run the objective (or go on with its generator) and tell the end; return the number if it ended."""
+        trial = work.trial if isinstance(work, Paused) else work
+        self.progress.trial_started(trial.number)
+        result: Any = None
+        error: BaseException | None = None
+        state: TrialState | None = None
+        try:
+            result = work.generator if isinstance(work, Paused) else self.settings.objective(trial)
+            if inspect.isgenerator(result):
+                generator, result = result, self._drive(result, trial)
+                if result is Verdict.PAUSE:
+                    self._pause(trial, generator)
+                    return None
+        except TrialPruned as pruned:
+            state, error = TrialState.PRUNED, pruned
+        except Exception as failure:
+            state, error = TrialState.FAIL, failure
+        except BaseException as interrupt:
+            self.session.release(trial)
+            _logger.warning("Trial %d was interrupted (%s) and waits for another attempt.", trial.number, _name(interrupt))
+            if isinstance(interrupt, Stopped):
+                return None
+            raise
+        self._tell(trial, result, state, error)
+        if state is TrialState.FAIL and not isinstance(error, self.settings.catch):
+            raise error  # type: ignore[misc]
+        return trial.number
+
+    def _drive(self, generator: Generator[Any, Any, Any], trial: Trial) -> Any:
+        """Resume the generator until it returns, or the stopping rule ends or pauses it."""
+        one_objective = len(self.session.log.fold.directions) == 1
+        while True:
+            try:
+                item = next(generator)
+            except StopIteration as end:
+                return end.value if end.value is not None else trial._last_values
+            self._report(trial, item)
+            self.progress.reported(trial.number, len(trial._reported))
+            if self._abort:
+                _close(generator, trial)
+                raise Stopped("the loop was stopped")
+            verdict = self.session.verdict(trial) if one_objective else Verdict.GO
+            if verdict is Verdict.PAUSE:
+                return verdict
+            if verdict is Verdict.STOP:
+                _close(generator, trial)
+                raise TrialPruned(f"Stopped by {type(self.session.pruner).__name__} at step {max(trial._reported)}.")
+
+    def _report(self, trial: Trial, item: Any) -> None:
+        """A yielded item as a report: ``value``, ``(step, value)``, ``(step, (v1, v2))`` or a dict of metrics."""
+        step: Any = max(trial._reported, default=0) + 1
+        if isinstance(item, tuple):
+            if len(item) != 2:
+                raise InvalidTypeError(f"A yielded tuple is (step, value), but {item!r} has {len(item)} entries.")
+            step, item = item
+        others: dict[str, Any] = {}
+        names = self.session.log.fold.metric_names
+        if isinstance(item, Mapping):
+            if not item:
+                raise InvalidTypeError("The objective yielded an empty dictionary; yield at least its value.")
+            mains = [n for n in names or () if n in item] or [next(iter(item))]
+            others = {str(k): v for k, v in item.items() if k not in mains[:1]}
+            values = [item[n] for n in mains]
+        else:
+            values = list(as_values(item) or [item])
+            others = {(names[i] if names else f"values_{i}"): v for i, v in enumerate(values) if i}
+        trial.report(values[0], step)
+        for name, value in others.items():
+            trial.report_metric(name, value, step)
+        trial._last_values = [float(v) for v in values]
+
+    def _pause(self, trial: Trial, generator: Generator[Any, Any, Any]) -> None:
+        with self.session.log.lock:
+            self.session.pause(trial)
+            self.study._paused[trial.number] = Paused(trial, generator)
+        _logger.debug("Trial %d paused at step %d.", trial.number, max(trial._reported))
+
+    def _tell(self, trial: Trial, result: Any, state: TrialState | None, error: BaseException | None) -> None:
+        values: list[Any] | None = None
+        why = None
+        if state is None:
+            values = as_values(result)
+            why = infeasible(values, len(self.session.log.fold.directions))
+            state = TrialState.FAIL if why else TrialState.COMPLETE
+        elif state is TrialState.PRUNED:
+            values = last_report(trial._reported, len(self.session.log.fold.directions))
+        elif error is not None:
+            why = f"{type(error).__name__}: {error}"
+        told = None if why or values is None else [float(v) for v in values]
+        try:
+            self.session.finish(trial, state, told, why)
+        except StaleTrialError as stale:
+            _logger.warning("%s", stale)
+            return
+        self._log_end(trial, state, told, why, error)
+
+    def _log_end(
+        self, trial: Trial, state: TrialState, values: list[float] | None, why: str | None, error: BaseException | None
+    ) -> None:
+        if state is TrialState.COMPLETE:
+            if _logger.isEnabledFor(logging.INFO):
+                _logger.info("%s", self.study._describe_end(trial, values or []))
+        elif state is TrialState.PRUNED:
+            _logger.info("Trial %d pruned. %s", trial.number, error or "")
+        else:
+            detail = "".join(traceback.format_exception(error)) if error is not None else ""
+            _logger.warning("Trial %d failed with parameters %s: %s\n%s", trial.number, trial.params, why, detail)
+
+    def _after(self, number: int) -> None:
+        """Callbacks and progress, in the worker that evaluated the trial."""
+        if self.settings.callbacks:
+            frozen = self.study._frozen(number)
+            for callback in self.settings.callbacks:
+                callback(self.study, frozen.__deepcopy__({}))
+        self.progress.trial_ended(self.study)
+
+    def _end_paused(self) -> None:
+        """Paused trials that nobody will continue become PRUNED with their last value."""
+        for number, paused in list(self.study._paused.items()):
+            del self.study._paused[number]
+            _close(paused.generator, paused.trial)
+            try:
+                values = last_report(paused.trial._reported, len(self.session.log.fold.directions))
+                self.session.finish(paused.trial, TrialState.PRUNED, values)
+            except StaleTrialError as stale:
+                _logger.warning("%s", stale)
+
+
+def last_report(reports: Mapping[int, float], n_objectives: int) -> list[float] | None:
+    """The value a PRUNED trial gets: its last report, unless that is NaN or there are several objectives."""
+    if not reports or n_objectives != 1:
+        return None
+    value = reports[max(reports)]
+    return [value] if value == value else None
+
+
+def _close(generator: Generator[Any, Any, Any], trial: Trial) -> None:
+    try:
+        generator.close()
+    except Exception as error:
+        _logger.warning("Trial %d: its generator did not close cleanly: %r", trial.number, error)
+
+
+def _name(error: BaseException) -> str:
+    return type(error).__name__
+
+
+def check_settings(
+    func: Any, n_trials: Any, timeout: Any, n_jobs: Any, catch: Any, callbacks: Iterable[Callback] | None
+) -> tuple[int, tuple[type[Exception], ...], tuple[Callback, ...]]:
+    """Check the arguments of ``optimize``; return n_jobs, catch and callbacks in their final form.
+
+    Raises:
+        InvalidTypeError: for a wrong type (a ``TypeError``); InvalidValueError: for an impossible value.
+    """
+    from tunesmith.exceptions import InvalidValueError
+
+    if not callable(func):
+        raise InvalidTypeError(f"The objective must be callable, but is {func!r}.")
+    if n_trials is not None and (isinstance(n_trials, bool) or not isinstance(n_trials, int)):
+        raise InvalidTypeError(f"`n_trials` must be an integer or None, but is {n_trials!r}.")
+    if n_trials is not None and n_trials < 0:
+        raise InvalidValueError(f"`n_trials` must not be negative, but is {n_trials}.")
+    if timeout is not None and not (isinstance(timeout, (int, float)) and timeout >= 0):
+        raise InvalidValueError(f"`timeout` must be a number of seconds or None, but is {timeout!r}.")
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0 or n_jobs < -1:
+        raise InvalidValueError(f"`n_jobs` must be a positive integer, or -1 for all cores, but is {n_jobs!r}.")
+    if n_jobs == -1:
+        import os
+
+        n_jobs = os.cpu_count() or 1
+    if inspect.isclass(catch) and issubclass(catch, Exception):
+        catch = (catch,)
+    try:
+        catch = tuple(catch)
+    except TypeError:
+        catch = (catch,)
+    if not all(inspect.isclass(c) and issubclass(c, Exception) for c in catch):
+        raise InvalidTypeError(f"`catch` must be exception classes, but is {catch!r}.")
+    callbacks = tuple(callbacks or ())
+    if bad := [c for c in callbacks if not callable(c)]:
+        raise InvalidTypeError(f"`callbacks` must be callables, but {bad[0]!r} is not.")
+    return n_jobs, catch, callbacks
+
+
+def warn_endless(n_trials: int | None, timeout: float | None) -> None:
+    """Running without an end is allowed (Optuna does), but said."""
+    if n_trials is None and timeout is None and sys.stderr.isatty():
+        warnings.warn("No n_trials and no timeout: the loop runs until study.stop() or Ctrl-C.", stacklevel=4)

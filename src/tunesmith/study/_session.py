@@ -1,0 +1,350 @@
+"""Claiming trials, feeding them, and telling their end: everything a study appends for a trial."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tunesmith import events as ev
+from tunesmith.distributions import BaseDistribution, CategoricalDistribution, check_same_kind, choice_to_json
+from tunesmith.exceptions import InvalidValueError, SearchSpaceExhaustedError, StaleTrialError
+from tunesmith.fold import OpenTrial
+from tunesmith.history import OpenRow
+from tunesmith.pruners import BasePruner, Verdict
+from tunesmith.records import local_time
+from tunesmith.samplers import BaseSampler, Proposal
+from tunesmith.space import Space
+from tunesmith.study._log import StudyLog
+from tunesmith.study._worker import is_dead, new_worker
+from tunesmith.trial import Trial, TrialState
+
+#: Reports of a running trial are at most this old (seconds) before other workers can read them.
+FLUSH_SECONDS = 0.5
+
+#: How often an interrupted trial is attempted before it becomes FAIL.
+ATTEMPTS = 3
+
+
+def trial_rng(seed: int, number: int, name: str | None = None) -> np.random.Generator:
+    """The generator that belongs to a trial (and, for a late parameter, to its name): the same in every process."""
+    key = [seed, number] if name is None else [seed, number, zlib.crc32(name.encode()) + 1]
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+
+
+class Session:
+    """What one process does to a study. Owns the live trials it has claimed (see ``TrialOwner``)."""
+
+    def __init__(self, log: StudyLog, sampler: BaseSampler, pruner: BasePruner, space: Space | None) -> None:
+        self.log = log
+        self.sampler = sampler
+        self.pruner = pruner
+        self.declared = space
+        self.live: dict[int, Trial] = {}
+        self._by_ask: set[int] = set()
+        self._flushed: dict[int, float] = {}
+        self._grown = Space()
+        self._grown_at = (0, -1)
+        self._subspaces: dict[tuple[str, tuple[str, ...]], Space] = {}
+        self._worker: ev.Event | None = None
+        self._claims = 0
+        self.loops = 0
+        self._told = threading.Condition(self.log.lock)
+
+    # -- claim --------------------------------------------------------------------------------------------------
+
+    def claim(self, *, by_ask: bool, fixed: Space | None = None, tags: Mapping[str, Any] | None = None) -> Trial:
+        """Claim a waiting trial, or make a new one; proposal and claim are one append.
+
+        Raises:
+            SearchSpaceExhaustedError: the sampler has nothing left to propose.
+        """
+        with self.log.lock:
+            self.log.sync()
+            while True:
+                fold = self.log.fold
+                waiting = fold.next_waiting()
+                number = fold.n_trials if waiting is None else waiting
+                event: ev.Event = {"e": "ask", "n": number, "k": self._token(), "t": ev.now()}
+                before = self._preamble()
+                if by_ask:
+                    event["o"] = 1
+                if waiting is None or not fold.open[waiting].parts:
+                    before += self._fill_proposal(event, fold.open.get(number), fixed, tags)
+                if self.log.append([*before, event])[-1]:
+                    return self._take(self.log.fold.open[number], by_ask)
+
+    def _preamble(self) -> list[ev.Event]:
+        """Written once before the first claim: who we are, and the sampler and pruner when they changed."""
+        if self._worker is not None and self._worker["w"] in self.log.fold.workers:
+            return []
+        config = {"e": "config", "sampler": self.sampler.spec(), "pruner": self.pruner.spec()}
+        known = self.log.fold.config
+        changed = any(known.get(k) != config[k] for k in ("sampler", "pruner"))
+        return [self.worker, *([config] if changed else [])]
+
+    @property
+    def worker(self) -> ev.Event:
+        """This process in the log; a forked child gets an identity of its own."""
+        if self._worker is None or self._worker["pid"] != os.getpid():
+            self._worker = new_worker()
+        return self._worker
+
+    def _token(self) -> str:
+        self._claims += 1
+        return f"{self.worker['w']}.{self._claims}"
+
+    def _fill_proposal(
+        self, event: ev.Event, enqueued: OpenTrial | None, fixed: Space | None, tags: Mapping[str, Any] | None
+    ) -> list[ev.Event]:
+        """Add the proposal's fields to ``event``; return the events that must stand before it."""
+        fold = self.log.fold
+        given = dict(enqueued.fixed) if enqueued is not None else {}
+        space = fixed if fixed is not None else self._space()
+        proposal = Proposal({})
+        if enqueued is None or any(name not in given for name in space):
+            found = self.sampler.propose(space, fold.history(), trial_rng(fold.meta["seed"], event["n"]), 1)
+            if not found:
+                raise SearchSpaceExhaustedError(
+                    f"{self.sampler!r} has proposed every configuration it can; stop here, or widen the space."
+                )
+            proposal = found[0]
+        params = space.active({**proposal.params, **given})
+        joint = self._subspace(space, tuple(n for n in space if n in params and (not given or space[n].contains(params[n]))))
+        event["at"] = self.log.position
+        before: list[ev.Event] = []
+        if len(joint):
+            if joint.id not in fold.spaces:
+                before.append(ev.space_event(joint))
+                fold.register(joint)
+            event["s"] = joint.id
+            event["p"] = [ev.value_to_json(d, params[n]) for n, d in joint.items()]
+        # a value without a known distribution, or outside it, is judged when the objective asks for it
+        outside = {n: v for n, v in {**proposal.params, **given}.items() if n not in joint and (n in given or n not in space)}
+        if outside:
+            event["f"] = {n: choice_to_json(v) for n, v in outside.items()}
+        merged = {**(tags or {}), **({} if given else proposal.tags)}  # a changed proposal is no step of the method
+        if merged:
+            event["g"] = merged
+        return before
+
+    def _subspace(self, space: Space, names: tuple[str, ...]) -> Space:
+        """The part of ``space`` with these names, without conditions."""
+        if len(names) == len(space) and not space.conditions:
+            return space
+        key = (space.id, names)
+        if key not in self._subspaces:
+            self._subspaces[key] = Space({n: space[n] for n in names})
+        return self._subspaces[key]
+
+    def _space(self) -> Space:
+        """The declared space, or the one that grew from all names seen so far."""
+        if self.declared is not None:
+            return self.declared
+        fold = self.log.fold
+        if self._grown_at != (id(fold), fold.shape):
+            self._grown, self._grown_at = Space(fold.distributions), (id(fold), fold.shape)
+        return self._grown
+
+    def _take(self, held: OpenTrial, by_ask: bool) -> Trial:
+        params, distributions = self.log.fold.params(held.parts)
+        trial = Trial(
+            self, held.number, held.token or "", params, distributions, start=local_time(held.start),
+            attempt=held.attempt, user_attrs=dict(held.user_attrs), enqueued=held.fixed,
+        )  # fmt: skip
+        self.live[held.number] = trial
+        self._flushed[held.number] = time.monotonic()
+        (self._by_ask.add if by_ask else self._by_ask.discard)(held.number)
+        return trial
+
+    # -- a running trial (TrialOwner) ---------------------------------------------------------------------------
+
+    def draw(self, trial: Trial, name: str, distribution: BaseDistribution) -> Any:
+        """A value for a parameter that the joint proposal does not cover."""
+        with self.log.lock:
+            fold = self.log.fold
+            if name in fold.distributions:
+                check_same_kind(name, fold.distributions[name], distribution)
+            for source in (trial._enqueued, trial._proposal):
+                if name in source:
+                    value = source[name]
+                    if distribution.contains(value):
+                        if isinstance(distribution, CategoricalDistribution):
+                            return distribution.choices[int(distribution.to_internal_repr(value))]
+                        return int(value) if distribution.kind == "int" else float(value)
+                    if source is trial._enqueued:
+                        return self._out_of_range(name, distribution, value)
+            if distribution.single():
+                low = getattr(distribution, "low", None)
+                return distribution.choices[0] if isinstance(distribution, CategoricalDistribution) else low
+            rng = trial_rng(fold.meta["seed"], trial.number, name)
+            return self.sampler.independent(name, distribution, fold.history(), rng)
+
+    def _out_of_range(self, name: str, distribution: BaseDistribution, value: Any) -> Any:
+        internal = distribution.to_internal_repr(value)  # a ValueError for what is no value at all
+        if isinstance(distribution, CategoricalDistribution):
+            raise InvalidValueError(f"The enqueued value {value!r} of {name!r} is not among {distribution.choices!r}.")
+        warnings.warn(f"The given value {value!r} of {name!r} is outside {distribution!r}; it is used.", stacklevel=6)
+        return distribution.to_external_repr(internal)
+
+    def changed(self, trial: Trial) -> None:
+        """Flush at once for trials of ``study.ask()``, else when the oldest pending change may be too old."""
+        if trial.number in self._by_ask or time.monotonic() - self._flushed.get(trial.number, 0.0) > FLUSH_SECONDS:
+            self.flush(trial)
+
+    def should_prune(self, trial: Trial) -> bool:
+        """A function objective cannot be paused, so PAUSE ends it too."""
+        return self.verdict(trial) is not Verdict.GO
+
+    def verdict(self, trial: Trial) -> Verdict:
+        """The stopping rule's word on what was reported so far."""
+        with self.log.lock:
+            if len(self.log.fold.directions) > 1:
+                raise NotImplementedError("Stopping rules are not supported for several objectives yet.")
+            self.log.sync()
+            held = self.log.fold.open.get(trial.number)
+            tags = held.tags if held is not None else {}
+            row = OpenRow(trial.number, TrialState.RUNNING, trial._params, trial._reported, tags)
+            return self.pruner.verdict(self.log.fold.history(), row)
+
+    # -- appends ------------------------------------------------------------------------------------------------
+
+    def _pending(self, trial: Trial) -> tuple[list[ev.Event], dict[str, Any]]:
+        """Events to stand first, and the fields of the trial's own event, for everything not yet in the log."""
+        pending, before = trial.pending, []
+        fields = ev.changes_to_json(pending.reports, pending.user_attrs, pending.constraints)
+        if pending.late:
+            late = Space(pending.late)
+            if late.id not in self.log.fold.spaces:
+                before.append(ev.space_event(late))
+                self.log.fold.register(late)
+            fields["l"] = [late.id, [ev.value_to_json(d, trial._params[n]) for n, d in pending.late.items()]]
+        return before, fields
+
+    def write(self, trial: Trial, event: ev.Event) -> bool:
+        """Append an event of a live trial together with all that is pending; return whether it was valid."""
+        with self.log.lock:
+            before, fields = self._pending(trial)
+            fate = self.log.append([*before, {**event, "n": trial.number, "k": trial._token, **fields}])[-1]
+            trial.pending = type(trial.pending)()
+            self._flushed[trial.number] = time.monotonic()
+            self._told.notify_all()
+            return fate
+
+    def flush(self, trial: Trial) -> None:
+        """Write what is pending now.
+
+        Raises:
+            StaleTrialError: another worker holds the trial by now.
+        """
+        with self.log.lock:
+            if trial.pending and not self.write(trial, {"e": "up"}):
+                raise self.stale(trial)
+
+    def flush_all(self) -> None:
+        """Write what is pending of every live trial, so that a reader sees it."""
+        with self.log.lock:
+            for trial in list(self.live.values()):
+                if trial.pending:
+                    self.write(trial, {"e": "up"})
+
+    def stale(self, trial: Trial) -> StaleTrialError:
+        return StaleTrialError(
+            f"Trial {trial.number} is no longer held by this worker (it was released or finished meanwhile); "
+            "its result is not recorded."
+        )
+
+    def finish(
+        self, trial: Trial, state: TrialState, values: list[float] | None, why: str | None = None
+    ) -> None:
+        """Tell a live trial's end.
+
+        Raises:
+            StaleTrialError: another worker holds the trial by now.
+        """
+        event: ev.Event = {"e": "tell", "st": int(state), "t": ev.now()}
+        if values is not None:
+            event["y"] = [ev.number_to_json(v) for v in values]
+        if why:
+            event["why"] = why[:2000]
+        if len(trial._params) < len(trial._proposal) and (
+            unused := [n for n in trial._proposal if n not in trial._params]
+        ):
+            event["x"] = unused
+        fate = self.write(trial, event)
+        self.forget(trial.number)
+        if not fate:
+            raise self.stale(trial)
+
+    def forget(self, number: int) -> None:
+        self.live.pop(number, None)
+        self._flushed.pop(number, None)
+        self._by_ask.discard(number)
+
+    def release(self, trial: Trial) -> None:
+        """Give an interrupted trial back: it waits for another attempt under the same number and parameters.
+
+        After ``ATTEMPTS`` attempts it becomes FAIL instead, so that a trial that kills its process cannot do so for ever.
+        """
+        if trial.attempt >= ATTEMPTS:
+            return self.finish(trial, TrialState.FAIL, None, _interrupted(trial.attempt))
+        self.write(trial, {"e": "release", "t": ev.now()})
+        self.forget(trial.number)
+
+    def pause(self, trial: Trial) -> None:
+        """The trial is PAUSED; it stays live, because its generator is kept."""
+        self.write(trial, {"e": "pause"})
+
+    def resume(self, number: int, *, again: bool) -> bool:
+        """Take a PAUSED trial; ``again`` when it has to begin from its start."""
+        with self.log.lock:
+            token = self._token()
+            event: ev.Event = {"e": "resume", "n": number, "k": token, **({"again": 1} if again else {})}
+            if not self.log.append([*self._preamble(), event])[-1]:
+                return False
+            if not again:
+                self.live[number]._token = token
+            return True
+
+    def sweep(self, *, own: bool = False) -> None:
+        """Release what dead processes of this machine (and, if ``own``, this process) left RUNNING.
+
+        After ``ATTEMPTS`` attempts a trial becomes FAIL instead, as in :meth:`release`. Trials of ``study.ask()`` belong to whoever will tell them and are left alone.
+        """
+        with self.log.lock:
+            self.log.sync()
+            for held in list(self.log.fold.open.values()):
+                if held.state != TrialState.RUNNING or held.by_ask or held.token is None:
+                    continue
+                who = held.token.partition(".")[0]
+                if who == self.worker["w"]:
+                    gone = own
+                else:
+                    worker = self.log.fold.workers.get(who)
+                    gone = worker is not None and is_dead(worker)
+                if gone:
+                    self._give_back(held)
+                    self.forget(held.number)
+
+    def _give_back(self, held: OpenTrial) -> None:
+        base = {"n": held.number, "k": held.token, "t": ev.now()}
+        if held.attempt >= ATTEMPTS:
+            why = _interrupted(held.attempt)
+            self.log.append([{"e": "tell", "st": int(TrialState.FAIL), "why": why, **base}])
+        else:
+            self.log.append([{"e": "release", **base}])
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until some trial changes in this process, at most ``seconds``."""
+        with self._told:
+            self._told.wait(seconds)
+
+
+def _interrupted(attempts: int) -> str:
+    return f"interrupted {attempts} times; no further attempt"

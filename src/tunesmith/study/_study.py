@@ -1,0 +1,431 @@
+"""The study: what users hold. It appends through its session and looks at the folded history; nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tunesmith import events as ev
+from tunesmith import logging
+from tunesmith.distributions import BaseDistribution, choice_to_json
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError, StaleTrialError, UpdateFinishedTrialError
+from tunesmith.history import History
+from tunesmith.pruners import BasePruner
+from tunesmith.pruners import from_spec as pruner_from_spec
+from tunesmith.records import frozen_trial, frozen_trials
+from tunesmith.samplers import BaseSampler
+from tunesmith.samplers import from_spec as sampler_from_spec
+from tunesmith.space import Space
+from tunesmith.study._add import add_events
+from tunesmith.study._direction import StudyDirection
+from tunesmith.study._log import StudyLog
+from tunesmith.study._loop import Callback, Loop, Objective, Paused, Settings, check_settings, last_report, warn_endless
+from tunesmith.study._progress import NoProgress, Progress
+from tunesmith.study._session import Session
+from tunesmith.study._values import as_values, check_told, infeasible
+from tunesmith.trial import FrozenTrial, Trial, TrialState
+from tunesmith.trial._base import clean_attr
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tunesmith.storages import BaseStorage
+
+_logger = logging.get_logger("tunesmith.study")
+_ATTRS = (
+    "number", "value", "datetime_start", "datetime_complete", "duration", "params", "user_attrs", "system_attrs", "state"
+)  # fmt: skip
+
+
+class Study:
+    """A search: a log of trials, a sampler that proposes and a pruner that stops.
+
+    Made by :func:`tunesmith.create_study` and :func:`tunesmith.load_study`. Every public method may be called from several
+    threads. A reading property first reads what other processes have appended.
+    """
+
+    def __init__(
+        self,
+        study_name: str,
+        log: StudyLog,
+        sampler: BaseSampler | None = None,
+        pruner: BasePruner | None = None,
+    ) -> None:
+        self._name = study_name
+        self._log = log
+        self._given = (sampler, pruner)
+        self._made: Session | None = None
+        self._paused: dict[int, Paused] = {}
+        self._stop_flag = False
+        self._local = threading.local()
+
+    @property
+    def _session(self) -> Session:
+        """Made when first needed, so that looking at a study never needs its sampler."""
+        with self._log.lock:
+            if self._made is None:
+                self._made = Session(self._log, self.sampler, self.pruner, self.space)
+            return self._made
+
+    # -- what it is ---------------------------------------------------------------------------------------------
+
+    @property
+    def study_name(self) -> str:
+        """The study's unique name in its storage."""
+        return self._name
+
+    @property
+    def storage(self) -> BaseStorage:
+        """Where the log lives."""
+        return self._log.storage
+
+    _storage = storage
+
+    @property
+    def sampler(self) -> BaseSampler:
+        """The search method; rebuilt from the log when none was given."""
+        if self._given[0] is None:
+            self._given = (sampler_from_spec(self._log.fold.config["sampler"]), self._given[1])
+        assert self._given[0] is not None
+        return self._given[0]
+
+    @sampler.setter
+    def sampler(self, sampler: BaseSampler) -> None:
+        self._given, self._made = (sampler, self._given[1]), None
+
+    @property
+    def pruner(self) -> BasePruner:
+        """The stopping rule; rebuilt from the log when none was given."""
+        if self._given[1] is None:
+            self._given = (self._given[0], pruner_from_spec(self._log.fold.config["pruner"]))
+        assert self._given[1] is not None
+        return self._given[1]
+
+    @pruner.setter
+    def pruner(self, pruner: BasePruner) -> None:
+        self._given, self._made = (self._given[0], pruner), None
+
+    @property
+    def seed(self) -> int:
+        """The seed of the study; with a trial's number it seeds everything random of that trial."""
+        return int(self._log.fold.meta["seed"])
+
+    @property
+    def space(self) -> Space | None:
+        """The space declared at ``create_study``, or ``None`` when it grows define-by-run."""
+        declared = self._log.fold.meta.get("space")
+        return Space.from_dict(declared) if declared else None
+
+    @property
+    def direction(self) -> StudyDirection:
+        """The direction of a single-objective study; ``RuntimeError`` for several objectives."""
+        self._one_objective("direction")
+        return self.directions[0]
+
+    @property
+    def directions(self) -> list[StudyDirection]:
+        """One direction an objective."""
+        return [StudyDirection.MAXIMIZE if d < 0 else StudyDirection.MINIMIZE for d in self._log.fold.directions]
+
+    @property
+    def metric_names(self) -> list[str] | None:
+        """Names of the objectives, if set."""
+        return self._log.fold.metric_names
+
+    def set_metric_names(self, metric_names: list[str]) -> None:
+        """Name the objectives; the names appear in data frames, tables and plots."""
+        if len(metric_names) != len(self.directions):
+            raise InvalidValueError(f"{len(self.directions)} objectives need as many names, but got {metric_names!r}.")
+        self._log.append([{"e": "metrics", "names": [str(n) for n in metric_names]}])
+
+    @property
+    def user_attrs(self) -> dict[str, Any]:
+        """Attributes set by the user (a copy)."""
+        self._log.sync()
+        return dict(self._log.fold.user_attrs)
+
+    @property
+    def system_attrs(self) -> dict[str, Any]:
+        """Attributes set by the library (a copy)."""
+        self._log.sync()
+        return dict(self._log.fold.system_attrs)
+
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """Keep a JSON-able value with the study."""
+        self._log.append([{"e": "attr", "k": key, "v": ev.attr_to_json(clean_attr(key, value))}])
+
+    # -- what it has found --------------------------------------------------------------------------------------
+
+    @property
+    def history(self) -> History:
+        """A snapshot of all trials as columns."""
+        with self._log.lock:
+            self._log.sync()
+            return self._log.fold.history()
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All trials by number."""
+        return self.get_trials()
+
+    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        """Trials by number, optionally only those in ``states``. Records are made anew; ``deepcopy`` is for Optuna's sake."""
+        with self._log.lock:
+            if self._made is not None:
+                self._made.flush_all()
+            self._log.sync()
+            return frozen_trials(self._log.fold, states)
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        with self._log.lock:
+            return frozen_trial(self._log.fold, number)
+
+    def _one_objective(self, what: str) -> None:
+        if len(self._log.fold.directions) != 1:
+            raise RuntimeError(f"`{what}` needs a single objective; this study has several, use `best_trials`.")
+
+    @property
+    def best_trial(self) -> FrozenTrial:
+        """The feasible COMPLETE trial with the best value, the earliest among equals.
+
+        Raises:
+            ValueError: there is none yet. RuntimeError: the study has several objectives.
+        """
+        self._one_objective("best_trial")
+        history = self.history
+        row = history.best_row
+        if row is None:
+            raise InvalidValueError("No trials are completed (and feasible) yet, so there is no best one.")
+        return self._frozen(int(history.number[row]))
+
+    @property
+    def best_value(self) -> float:
+        """The value of :attr:`best_trial`."""
+        value = self.best_trial.value
+        assert value is not None
+        return value
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        """The parameters of :attr:`best_trial`."""
+        return self.best_trial.params
+
+    @property
+    def best_trials(self) -> list[FrozenTrial]:
+        """The feasible COMPLETE trials that no other dominates (the Pareto front), by number."""
+        history = self.history
+        return [self._frozen(n) for n in sorted(history.number[history.pareto_rows].tolist())]
+
+    def trials_dataframe(self, attrs: tuple[str, ...] = _ATTRS, multi_index: bool = False) -> pd.DataFrame:
+        """The trials as a ``pandas`` data frame, one row a trial; columns as in Optuna."""
+        from tunesmith.study._frame import trials_dataframe
+
+        return trials_dataframe(self, attrs, multi_index)
+
+    # -- ask and tell -------------------------------------------------------------------------------------------
+
+    def ask(self, fixed_distributions: Mapping[str, BaseDistribution] | None = None) -> Trial:
+        """A trial to evaluate in your own loop; end it with :meth:`tell`.
+
+        Args:
+            fixed_distributions: parameters to suggest at once, so that ``trial.params`` is filled.
+
+        Raises:
+            SearchSpaceExhaustedError: the sampler has nothing left to propose.
+        """
+        fixed = None
+        if fixed_distributions is not None:
+            is_space = isinstance(fixed_distributions, Space)
+            fixed = fixed_distributions if is_space else Space(fixed_distributions)
+        trial = self._session.claim(by_ask=True, fixed=fixed)
+        if fixed is not None:
+            names = fixed.active({n: None for n in fixed}) if not fixed.conditions else trial._proposal
+            for name in names:
+                trial._suggest(name, fixed[name])
+        return trial
+
+    def tell(
+        self,
+        trial: Trial | int,
+        values: float | Sequence[float] | None = None,
+        state: TrialState | None = None,
+        skip_if_finished: bool = False,
+    ) -> FrozenTrial:
+        """Finish a trial made by :meth:`ask` (here, or in another process by its number).
+
+        Args:
+            trial: the trial or its number.
+            values: the objective value(s).
+            state: COMPLETE, PRUNED or FAIL; by default COMPLETE, or FAIL with a warning if the values are no numbers.
+            skip_if_finished: return the record instead of an error when the trial is finished already.
+
+        Raises:
+            InvalidValueError: state and values do not fit, or there is no such trial.
+            UpdateFinishedTrialError: the trial is finished. StaleTrialError: another worker holds it.
+        """
+        number = self._number_of(trial)
+        with self._log.lock:
+            self._log.sync()
+            if not 0 <= number < self._log.fold.n_trials:
+                raise InvalidValueError(f"Cannot tell trial {number}: it has not been created.")
+            held = self._log.fold.open.get(number)
+            if held is None:
+                if skip_if_finished:
+                    return self._frozen(number)
+                raise _FinishedValueError(f"Cannot tell trial {number}: it is {self._frozen(number).state.name} already.")
+            if held.state not in (TrialState.RUNNING, TrialState.PAUSED):
+                raise InvalidValueError(f"Cannot tell a {held.state.name} trial ({number}); ask() for it first.")
+            told = as_values(values)
+            check_told(state, told)
+            live = trial if isinstance(trial, Trial) else self._session.live.get(number)
+            if live is None:
+                live = self._session._take(held, by_ask=held.by_ask)
+                live._params = dict(live._proposal)
+                live._reported = {r[0]: float(r[1]) for r in held.reports if len(r) == 2}
+            self._finish_told(live, told, state)
+            return self._frozen(number)
+
+    @staticmethod
+    def _number_of(trial: Trial | int) -> int:
+        if isinstance(trial, Trial):
+            return trial.number
+        if isinstance(trial, int) and not isinstance(trial, bool):
+            return trial
+        raise InvalidTypeError(f"`trial` must be a Trial or its number, but is {trial!r}.")
+
+    def _finish_told(self, live: Trial, told: list[Any] | None, state: TrialState | None) -> None:
+        why = None
+        objectives = len(self._log.fold.directions)
+        if state is TrialState.PRUNED:
+            told = last_report(live._reported, objectives)
+        elif state is not TrialState.FAIL:
+            why = infeasible(told, objectives)
+            if why and state is TrialState.COMPLETE:
+                raise InvalidValueError(why)
+            if why:
+                import warnings
+
+                warnings.warn(f"Trial {live.number} is told as FAIL: {why}", stacklevel=4)
+            state = TrialState.FAIL if why else TrialState.COMPLETE
+        values = [float(v) for v in told] if told is not None and not why and state is not TrialState.FAIL else None
+        self._session.finish(live, state, values, why)
+
+    # -- the loop -----------------------------------------------------------------------------------------------
+
+    def optimize(
+        self,
+        func: Objective,
+        n_trials: int | None = None,
+        timeout: float | None = None,
+        n_jobs: int = 1,
+        catch: Iterable[type[Exception]] | type[Exception] = (),
+        callbacks: Iterable[Callback] | None = None,
+        gc_after_trial: bool = False,
+        show_progress_bar: bool = False,
+        *,
+        keep_paused: bool = False,
+    ) -> None:
+        """Evaluate ``func`` again and again.
+
+        Args:
+            func: takes a :class:`~tunesmith.trial.Trial`; returns the value(s), or is a generator that yields after every
+                epoch: ``value``, ``(step, value)`` or a dictionary of metrics (its first entry, or the one named by
+                :meth:`set_metric_names`, is the objective). Each yield is a report and a decision point. The result is
+                what a generator returns, else its last yield.
+            n_trials: configurations to start in this call (continuing a paused one is free); ``None``: no limit.
+            timeout: start none after this many seconds; ``None``: no limit.
+            n_jobs: worker threads; -1 is one a core.
+            catch: exceptions of ``func`` that fail the trial and let the loop go on. Others fail it and are raised.
+            callbacks: called as ``callback(study, frozen_trial)`` after each finished trial.
+            gc_after_trial: collect garbage after each trial.
+            show_progress_bar: a bar on a terminal, else a plain line every ten seconds.
+            keep_paused: leave paused trials PAUSED at the end instead of PRUNED.
+
+        Ctrl-C and ``SystemExit`` release the running trials: they are attempted again by the next ``optimize``.
+        """
+        jobs, catch, callbacks = check_settings(func, n_trials, timeout, n_jobs, catch, callbacks)
+        if getattr(self._local, "in_loop", False):
+            raise RuntimeError("Nested invocation of `Study.optimize` method isn't allowed.")
+        warn_endless(n_trials, timeout)
+        self._stop_flag = False
+        settings = Settings(func, n_trials, timeout, jobs, catch, callbacks, gc_after_trial, keep_paused)
+        with Progress(n_trials, timeout) if show_progress_bar else NoProgress() as progress:
+            Loop(self, settings, progress).run()
+
+    def stop(self) -> None:
+        """End the running :meth:`optimize` after the current trials; call it from an objective or a callback."""
+        if not getattr(self._local, "in_loop", False):
+            raise RuntimeError("`Study.stop` is supposed to be invoked inside an objective function or a callback.")
+        self._stop_flag = True
+
+    def _describe_end(self, trial: Trial, values: list[float]) -> str:
+        shown = f"value: {values[0]}" if len(values) == 1 else f"values: {values}"
+        text = f"Trial {trial.number} finished with {shown} and parameters: {trial.params}."
+        if len(values) == 1:
+            history = self.history
+            if (row := history.best_row) is not None:
+                text += f" Best is trial {int(history.number[row])} with value: {history.Y[row, 0]}."
+        return text
+
+    # -- by hand ------------------------------------------------------------------------------------------------
+
+    def enqueue_trial(
+        self, params: dict[str, Any], user_attrs: dict[str, Any] | None = None, skip_if_exists: bool = False
+    ) -> None:
+        """Put a configuration in the queue; the next trials take it before the sampler is asked.
+
+        Args:
+            params: name -> value; names left out are sampled.
+            user_attrs: attributes of the trial.
+            skip_if_exists: do nothing when a trial with these parameters exists or is queued.
+        """
+        if not isinstance(params, Mapping):
+            raise InvalidTypeError(f"`params` must be a dictionary, but is {params!r}.")
+        if skip_if_exists and self._exists(params):
+            _logger.info("A trial with the parameters %s exists already; it is not enqueued again.", params)
+            return
+        attrs = {k: ev.attr_to_json(clean_attr(k, v)) for k, v in (user_attrs or {}).items()}
+        fixed = {k: choice_to_json(clean_param(k, v)) for k, v in params.items()}
+        with self._log.lock:
+            self._log.sync()
+            fate = False
+            while not fate:
+                number = self._log.fold.n_trials
+                event = {"e": "wait", "n": number, "p": fixed, "t": ev.now(), **({"ua": attrs} if attrs else {})}
+                fate = self._log.append([event])[-1]
+
+    def _exists(self, params: Mapping[str, Any]) -> bool:
+        for trial in self.get_trials():
+            known = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+            if all(n in known and (known[n] == v or (known[n] != known[n] and v != v)) for n, v in params.items()):
+                return True
+        return False
+
+    def add_trial(self, trial: FrozenTrial) -> None:
+        """Add a record made elsewhere (see :func:`tunesmith.create_trial`); it gets the next number."""
+        self.add_trials([trial])
+
+    def add_trials(self, trials: Iterable[FrozenTrial]) -> None:
+        """Add several records, all or none."""
+        add_events(self._log, list(trials))
+
+
+class _FinishedValueError(UpdateFinishedTrialError, ValueError):
+    """Optuna raises a ``ValueError`` here."""
+
+
+def clean_param(name: Any, value: Any) -> Any:
+    """A parameter value as it can be kept: NumPy scalars as Python numbers, lists as tuples."""
+    if not isinstance(name, str) or not name:
+        raise InvalidTypeError(f"A parameter name must be a non-empty string, but is {name!r}.")
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+    if isinstance(value, list):
+        value = tuple(value)
+    if isinstance(value, complex):
+        raise InvalidTypeError(f"The value {value!r} of {name!r} is complex; parameters are real numbers or choices.")
+    return value
+
+
+__all__ = ["Callable", "StaleTrialError", "Study"]

@@ -1,0 +1,63 @@
+"""Who holds a trial: a worker's identity in the log, and whether another one on this machine is dead."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from functools import lru_cache
+from pathlib import Path
+
+from tunesmith.events import Event
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=1)
+def _host() -> str:
+    """This machine since its last boot, and this process-id namespace (containers may share a host name)."""
+    boot = _text("/proc/sys/kernel/random/boot_id")
+    return "/".join((socket.gethostname(), boot, _link("/proc/self/ns/pid")))
+
+
+def _started(pid: int) -> str:
+    """When the process started (clock ticks since boot), so that a recycled id is not taken for the old process."""
+    stat = _text(f"/proc/{pid}/stat")
+    if not stat:
+        return ""
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def new_worker() -> Event:
+    """The ``worker`` event of this process; ``w`` is fresh."""
+    pid = os.getpid()
+    return {"e": "worker", "w": uuid.uuid4().hex[:8], "host": _host(), "pid": pid, "start": _started(pid)}
+
+
+def is_dead(worker: Event) -> bool:
+    """Whether the process behind a ``worker`` event is certainly gone. Other machines are never declared dead here."""
+    if worker.get("host") != _host():
+        return False
+    pid = int(worker["pid"])
+    if worker.get("start"):
+        return _started(pid) != worker["start"]
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,232 @@
+"""The live handle of a running trial."""
+
+from __future__ import annotations
+
+import datetime
+import warnings
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from tunesmith.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from tunesmith.trial._base import BaseTrial, check_name, check_number, check_report, clean_attr, warn_changed
+
+
+class TrialOwner(Protocol):
+    """What a trial needs of whoever runs it (the study injects itself through this)."""
+
+    def draw(self, trial: Trial, name: str, distribution: BaseDistribution) -> Any:
+        """A value for a name (or range) that the joint proposal does not cover."""
+
+    def changed(self, trial: Trial) -> None:
+        """Something was added to ``trial.pending``; flush it now, or later with the next append."""
+
+    def should_prune(self, trial: Trial) -> bool:
+        """Ask the stopping rule."""
+
+
+class Pending:
+    """What a live trial knows and the log does not yet.
+
+    Attributes:
+        late: name -> distribution of values drawn after the joint proposal was written.
+        reports: ``[step, value]`` or ``[step, value, metric]`` rows.
+        user_attrs: key -> value.
+        constraints: key -> value.
+    """
+
+    __slots__ = ("late", "reports", "user_attrs", "constraints")
+
+    def __init__(self) -> None:
+        self.late: dict[str, BaseDistribution] = {}
+        self.reports: list[list[Any]] = []
+        self.user_attrs: dict[str, Any] = {}
+        self.constraints: dict[str, float] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.late or self.reports or self.user_attrs or self.constraints)
+
+
+class Trial(BaseTrial):
+    """A running trial, as an objective sees it. Made by ``study.ask()`` and ``study.optimize()``.
+
+    Attributes:
+        number: the trial's number in its study, from 0.
+        attempt: 1, or more when earlier attempts were interrupted.
+    """
+
+    def __init__(
+        self,
+        owner: TrialOwner,
+        number: int,
+        token: str,
+        proposal: dict[str, Any],
+        distributions: dict[str, BaseDistribution],
+        *,
+        start: datetime.datetime | None = None,
+        attempt: int = 1,
+        user_attrs: dict[str, Any] | None = None,
+        enqueued: dict[str, Any] | None = None,
+    ) -> None:
+        self.number = number
+        self.attempt = attempt
+        self._trial_id = number
+        self._owner = owner
+        self._token = token
+        self._proposal = proposal  # name -> value, jointly proposed and already in the log
+        self._proposed = distributions  # name -> distribution, of the proposal
+        self._enqueued = enqueued or {}  # name -> value the user asked for, distribution not known yet
+        self._params: dict[str, Any] = {}  # what the objective asked for
+        self._distributions: dict[str, BaseDistribution] = {}
+        self._start = start
+        self._user_attrs: dict[str, Any] = user_attrs or {}
+        self._reported: dict[int, float] = {}
+        self._last_values: list[float] | None = None  # of the last yield
+        self._constraints: dict[str, float] = {}
+        self.pending = Pending()
+
+    # -- suggest: the fast path compares the bounds with the proposal's own distribution ------------------------
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """A float in ``[low, high]``; see :class:`~tunesmith.distributions.FloatDistribution` for the arguments."""
+        known = self._proposed.get(name)
+        if (
+            type(known) is FloatDistribution
+            and known.low == low
+            and known.high == high
+            and known.step == step
+            and known.log == log
+            and name not in self._params
+        ):
+            return self._take(name, known)
+        return self._suggest(name, FloatDistribution(low, high, log=log, step=step))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """An integer in ``[low, high]``; see :class:`~tunesmith.distributions.IntDistribution` for the arguments."""
+        known = self._proposed.get(name)
+        if (
+            type(known) is IntDistribution
+            and known.low == low
+            and known.high == high
+            and known.step == step
+            and known.log == log
+            and name not in self._params
+        ):
+            return self._take(name, known)
+        return self._suggest(name, IntDistribution(low, high, log=log, step=step))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """One of ``choices``; see :class:`~tunesmith.distributions.CategoricalDistribution`."""
+        return self._suggest(name, CategoricalDistribution(choices))
+
+    def _take(self, name: str, distribution: BaseDistribution) -> Any:
+        value = self._params[name] = self._proposal[name]
+        self._distributions[name] = distribution
+        return value
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        check_name(name)
+        if name in self._params:
+            first = self._distributions[name]
+            if first != distribution:
+                warn_changed(self.number, name, first, distribution)
+            return self._params[name]
+        known = self._proposed.get(name)
+        if known == distribution:
+            value = self._proposal[name]
+            if isinstance(distribution, CategoricalDistribution):  # the caller's own object, not its name in the log
+                value = distribution.choices[distribution._find(value) or 0]
+            self._params[name] = value
+            self._distributions[name] = distribution
+            return value
+        value = self._owner.draw(self, name, distribution)
+        self._params[name] = value
+        self._distributions[name] = distribution
+        self.pending.late[name] = distribution
+        self._owner.changed(self)
+        return value
+
+    # -- reports, attributes ------------------------------------------------------------------------------------
+
+    def report(self, value: float, step: int) -> None:
+        """Record the objective's value at a step; a step that was reported before is ignored with a warning.
+
+        Args:
+            value: the intermediate value; NaN is allowed.
+            step: a non-negative integer such as the epoch.
+
+        Raises:
+            InvalidTypeError: ``value`` is no float or ``step`` no integer. InvalidValueError: ``step`` is negative.
+        """
+        number, at = check_report(value, step)
+        if at in self._reported:
+            warnings.warn(
+                f"Trial {self.number} already reported {self._reported[at]} at step {at}; {number} is ignored.",
+                stacklevel=2,
+            )
+            return
+        self._reported[at] = number
+        self.pending.reports.append([at, number])
+        self._owner.changed(self)
+
+    def report_metric(self, name: str, value: float, step: int) -> None:
+        """Record another quantity beside the objective (accuracy, training loss) at a step."""
+        check_name(name)
+        number, at = check_report(value, step)
+        self.pending.reports.append([at, number, name])
+        self._owner.changed(self)
+
+    def should_prune(self) -> bool:
+        """Whether the study's stopping rule wants this trial to end now; then ``raise TrialPruned()``."""
+        return self._owner.should_prune(self)
+
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """Keep a JSON-able value with the trial; it is written with the trial's next append."""
+        cleaned = clean_attr(key, value)
+        self._user_attrs[key] = cleaned
+        self.pending.user_attrs[key] = cleaned
+        self._owner.changed(self)
+
+    def set_constraint(self, key: str, value: float) -> None:
+        """Record a constraint; the trial is feasible when all of its constraints are <= 0."""
+        if not isinstance(key, str):
+            check_name(key)
+        number = check_number(value, f"The constraint {key!r}")
+        self._constraints[key] = number
+        self.pending.constraints[key] = number
+        self._owner.changed(self)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What was suggested so far."""
+        return dict(self._params)
+
+    @property
+    def relative_params(self) -> dict[str, Any]:
+        """The joint proposal this trial started with."""
+        return dict(self._proposal)
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Name -> distribution of what was suggested so far."""
+        return dict(self._distributions)
+
+    @property
+    def user_attrs(self) -> dict[str, Any]:
+        return dict(self._user_attrs)
+
+    @property
+    def system_attrs(self) -> dict[str, Any]:
+        return {}
+
+    @property
+    def constraints(self) -> dict[str, float]:
+        return dict(self._constraints)
+
+    @property
+    def datetime_start(self) -> datetime.datetime | None:
+        return self._start
+
+    def __repr__(self) -> str:
+        return f"<Trial {self.number} {self._params!r}>"
