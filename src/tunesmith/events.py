@@ -37,7 +37,6 @@ import math
 import time
 from typing import Any
 
-from tunesmith.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from tunesmith.space import Space
 
 Event = dict[str, Any]
@@ -70,18 +69,6 @@ def attr_to_json(value: Any) -> Any:
 def attr_from_json(value: Any) -> Any:
     """Inverse of :func:`attr_to_json`."""
     return json.loads(value["$json"]) if isinstance(value, dict) and "$json" in value else value
-
-
-def value_to_json(distribution: BaseDistribution, value: Any) -> Any:
-    """A parameter's value as it stands in an event: a number, or the index of the choice."""
-    if isinstance(distribution, CategoricalDistribution):
-        return int(distribution.to_internal_repr(value))
-    return int(value) if isinstance(distribution, IntDistribution) else float(value)
-
-
-def value_from_json(distribution: BaseDistribution, value: Any) -> Any:
-    """Inverse of :func:`value_to_json`."""
-    return distribution.choices[value] if isinstance(distribution, CategoricalDistribution) else value
 
 
 def space_event(space: Space) -> Event:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tunesmith._columns import Column
 from tunesmith.distributions import BaseDistribution, CategoricalDistribution, choice_from_json, choice_key
-from tunesmith.events import VERSION, Event, attr_from_json, value_from_json
+from tunesmith.events import VERSION, Event, attr_from_json
 from tunesmith.exceptions import LogDamagedError, NewerFormatError
 from tunesmith.history import EncodeCache, History, OpenRow
 from tunesmith.space import EXACT, Space
@@ -165,9 +165,8 @@ class Fold:
         distributions: dict[str, BaseDistribution] = {}
         for space_id, raw in parts:
             space = self.spaces[space_id]
-            for (name, dist), value in zip(space.items(), raw, strict=True):
-                values[name] = value_from_json(dist, value)
-                distributions[name] = dist
+            values.update(zip(space.names, space.from_event(raw), strict=True))
+            distributions.update(space.distributions)
         return values, distributions
 
     # -- the study ----------------------------------------------------------------------------------------------
@@ -422,7 +421,7 @@ class Fold:
         layout = self._layouts.get(space_id)
         if layout is None:
             columns, maps, big = [], [], False
-            for i, (name, dist) in enumerate(space.items()):
+            for i, (name, dist) in enumerate(space.distributions.items()):
                 column = self._column(name, isinstance(dist, CategoricalDistribution))
                 columns.append(column)
                 if isinstance(dist, CategoricalDistribution):
@@ -435,7 +434,7 @@ class Fold:
         if space_id != self._latest:
             self._latest = space_id
             self.shape += 1
-            self.distributions.update(space)
+            self.distributions.update(space.distributions)
         return layout
 
     def _column(self, name: str, categorical: bool) -> int:

@@ -42,6 +42,8 @@ EXACT = 2**53
 class Space(Mapping[str, BaseDistribution]):
     """An immutable set of named hyperparameters.
 
+    ``names`` are its columns in order, ``distributions`` the plain dictionary behind the mapping (treat it as read-only).
+
     Args:
         parameters: name -> distribution (or its short dictionary form), in the order of the columns.
         conditions: name -> expression over other parameters, e.g. ``{"n_filters_3": "n_layers >= 3"}``; a parameter
@@ -65,12 +67,12 @@ class Space(Mapping[str, BaseDistribution]):
     ) -> None:
         if not isinstance(parameters, (Mapping, type(None))):
             raise InvalidTypeError(f"A space is made from a mapping name -> distribution, not from {parameters!r}.")
-        self._distributions: dict[str, BaseDistribution] = {}
+        self.distributions: dict[str, BaseDistribution] = {}
         for name, value in (parameters or {}).items():
             if not isinstance(name, str) or not name:
                 raise InvalidTypeError(f"A parameter name must be a non-empty string, but is {name!r}.")
-            self._distributions[name] = value if isinstance(value, BaseDistribution) else distribution_from_dict(value)
-        self.names: tuple[str, ...] = tuple(self._distributions)
+            self.distributions[name] = value if isinstance(value, BaseDistribution) else distribution_from_dict(value)
+        self.names: tuple[str, ...] = tuple(self.distributions)
         self.conditions: dict[str, str] = dict(conditions or {})
         self._conditions = {name: Condition(text) for name, text in self.conditions.items()}
         self._order = self._topological_order() if self._conditions else self.names
@@ -95,13 +97,13 @@ class Space(Mapping[str, BaseDistribution]):
     # -- the mapping ---------------------------------------------------------------------------------------------
 
     def __getitem__(self, name: str) -> BaseDistribution:
-        return self._distributions[name]
+        return self.distributions[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._distributions)
+        return iter(self.distributions)
 
     def __len__(self) -> int:
-        return len(self._distributions)
+        return len(self.distributions)
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Space) and self.id == other.id)
@@ -111,11 +113,11 @@ class Space(Mapping[str, BaseDistribution]):
 
     def __repr__(self) -> str:
         conditions = f", conditions={self.conditions!r}" if self.conditions else ""
-        return f"Space({self._distributions!r}{conditions})"
+        return f"Space({self.distributions!r}{conditions})"
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able description; :meth:`from_dict` reads it back."""
-        fields: dict[str, Any] = {"parameters": {n: distribution_to_dict(d) for n, d in self._distributions.items()}}
+        fields: dict[str, Any] = {"parameters": {n: distribution_to_dict(d) for n, d in self.distributions.items()}}
         if self.conditions:
             fields["conditions"] = self.conditions
         return fields
@@ -139,7 +141,7 @@ class Space(Mapping[str, BaseDistribution]):
 
     def extended(self, name: str, distribution: BaseDistribution) -> Space:
         """A copy in which ``name`` has this distribution (a new last column, or a changed one)."""
-        return Space({**self._distributions, name: distribution}, self.conditions)
+        return Space({**self.distributions, name: distribution}, self.conditions)
 
     def active(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The part of ``params`` whose conditions hold, in column order."""
@@ -165,7 +167,7 @@ class Space(Mapping[str, BaseDistribution]):
     @cached_property
     def columns(self) -> Columns:
         """The vectorised codec of this space."""
-        return Columns(tuple(self._distributions.values()))
+        return Columns(tuple(self.distributions.values()))
 
     def decode(self, unit: FloatArray) -> FloatArray:
         """Unit cube -> raw. ``unit``: (n, d) in [0, 1]; returns (n, d). NaN (inactive) stays NaN."""
@@ -181,13 +183,33 @@ class Space(Mapping[str, BaseDistribution]):
             raise InvalidValueError(f"A row of {len(raw)} numbers does not fit the {len(self.names)} parameters.")
         return self.columns.to_params(self.names, raw)
 
+    def to_event(self, params: Mapping[str, Any]) -> list[Any]:
+        """Configuration -> JSON row: numbers as they are (integers exact), a choice as its index."""
+        return [encode(params[name]) for name, encode in self._encoders]
+
+    def from_event(self, row: list[Any]) -> list[Any]:
+        """Inverse of :meth:`to_event`: the values in column order."""
+        if self.columns.categorical.any():
+            pairs = zip(self.distributions.values(), row, strict=True)
+            return [d.choices[v] if isinstance(d, CategoricalDistribution) else v for d, v in pairs]
+        return row
+
+    @cached_property
+    def _encoders(self) -> list[tuple[str, Any]]:
+        coders = {"float": float, "int": int}
+        return [(n, coders.get(d.kind) or _choice_index(d)) for n, d in self.distributions.items()]
+
     def from_params(self, params: Mapping[str, Any]) -> FloatArray:
         """Configuration -> one raw row (d,); parameters that are missing become NaN."""
         row = np.full(len(self.names), np.nan)
-        for j, (name, distribution) in enumerate(self._distributions.items()):
+        for j, (name, distribution) in enumerate(self.distributions.items()):
             if name in params:
                 row[j] = distribution.to_internal_repr(params[name])
         return row
+
+
+def _choice_index(distribution: BaseDistribution) -> Any:
+    return lambda value: int(distribution.to_internal_repr(value))
 
 
 class Columns:
@@ -208,6 +230,7 @@ class Columns:
         for j, dist in enumerate(distributions):
             self._fill(j, dist)
         self.binned = (self.levels > 0) & ~self.log  # equal bins: int, stepped float, choice
+        self._all_float = all(dist.kind == "float" for dist in distributions)
         self._all_linear = not (self.binned.any() or self.log.any())
         self._log_low, self._log_high = np.zeros(d), np.zeros(d)
         margin = np.where(self.integer, 0.5, 0.0)
@@ -266,16 +289,17 @@ class Columns:
         return np.where(np.isnan(raw), np.nan, np.clip(unit, 0.0, 1.0))
 
     def to_params(self, names: tuple[str, ...], raw: FloatArray) -> dict[str, Any]:
+        values = raw.tolist()
+        if self._all_float:
+            return {name: value for name, value in zip(names, values, strict=True) if value == value}
         params: dict[str, Any] = {}
-        for name, dist, value in zip(names, self.distributions, raw.tolist(), strict=True):
+        for name, dist, value in zip(names, self.distributions, values, strict=True):
             if value == value:
-                params[name] = self._external(dist, value)
+                params[name] = value if dist.kind == "float" else self._external(dist, value)
         return params
 
     @staticmethod
     def _external(dist: BaseDistribution, value: float) -> Any:
-        if isinstance(dist, FloatDistribution):
-            return value
         if isinstance(dist, IntDistribution) and max(abs(dist.low), abs(dist.high)) > EXACT:
             k = round((int(value) - dist.low) / dist.step)  # float64 is inexact here: snap in exact arithmetic
             return min(max(dist.low + k * dist.step, dist.low), dist.high)

@@ -57,7 +57,7 @@ def _fields(trial: FrozenTrial, spaces: dict[str, ev.Event]) -> dict[str, Any]:
         space = Space({name: trial.distributions[name] for name in trial.params})
         spaces[space.id] = ev.space_event(space)
         fields["s"] = space.id
-        fields["p"] = [ev.value_to_json(d, trial.params[n]) for n, d in space.items()]
+        fields["p"] = space.to_event(trial.params)
     if trial.values is not None:
         fields["y"] = [ev.number_to_json(float(v)) for v in trial.values]
     if trial.datetime_start is not None:

@@ -143,7 +143,7 @@ class Loop:
 
     def _start(self, tags: Mapping[str, Any]) -> Trial | None:
         try:
-            trial = self.session.claim(by_ask=False, tags=tags)
+            trial = self.session.claim(by_ask=False, tags=tags, synced=True)
         except SearchSpaceExhaustedError as error:
             _logger.info("%s", error)
             return None
@@ -160,7 +160,7 @@ class Loop:
         if paused is not None:
             return paused
         _logger.info("Trial %d was paused in a process that is gone; it begins again.", number)
-        return self.session._take(self.session.log.fold.open[number], by_ask=False)
+        return self.session.take(self.session.log.fold.open[number], by_ask=False)
 
     # -- one trial ----------------------------------------------------------------------------------------------
 

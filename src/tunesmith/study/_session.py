@@ -6,22 +6,19 @@ import os
 import threading
 import time
 import warnings
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from tunesmith import events as ev
-from tunesmith.distributions import BaseDistribution, CategoricalDistribution, check_same_kind, choice_to_json
-from tunesmith.exceptions import InvalidValueError, SearchSpaceExhaustedError, StaleTrialError
+from tunesmith.distributions import BaseDistribution, CategoricalDistribution, check_same_kind
+from tunesmith.exceptions import InvalidValueError, StaleTrialError
 from tunesmith.fold import OpenTrial
 from tunesmith.history import OpenRow
 from tunesmith.pruners import BasePruner, Verdict
-from tunesmith.records import local_time
-from tunesmith.samplers import BaseSampler, Proposal
+from tunesmith.samplers import BaseSampler
 from tunesmith.space import Space
 from tunesmith.study._log import StudyLog
+from tunesmith.study._propose import Given, Proposer, trial_rng
 from tunesmith.study._worker import is_dead, new_worker
 from tunesmith.trial import Trial, TrialState
 
@@ -32,62 +29,77 @@ FLUSH_SECONDS = 0.5
 ATTEMPTS = 3
 
 
-def trial_rng(seed: int, number: int, name: str | None = None) -> np.random.Generator:
-    """The generator that belongs to a trial (and, for a late parameter, to its name): the same in every process."""
-    key = [seed, number] if name is None else [seed, number, zlib.crc32(name.encode()) + 1]
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
-
-
 class Session:
     """What one process does to a study. Owns the live trials it has claimed (see ``TrialOwner``)."""
 
     def __init__(self, log: StudyLog, sampler: BaseSampler, pruner: BasePruner, space: Space | None) -> None:
         self.log = log
-        self.sampler = sampler
         self.pruner = pruner
-        self.declared = space
+        self.proposer = Proposer(sampler, space)
         self.live: dict[int, Trial] = {}
+        self.loops = 0
         self._by_ask: set[int] = set()
         self._flushed: dict[int, float] = {}
-        self._grown = Space()
-        self._grown_at = (0, -1)
-        self._subspaces: dict[tuple[str, tuple[str, ...]], Space] = {}
         self._worker: ev.Event | None = None
         self._claims = 0
-        self.loops = 0
+        self._announced: tuple[Any, ...] = ()
         self._told = threading.Condition(self.log.lock)
+
+    @property
+    def sampler(self) -> BaseSampler:
+        """The search method; may be replaced between trials."""
+        return self.proposer.sampler
+
+    @sampler.setter
+    def sampler(self, sampler: BaseSampler) -> None:
+        self.proposer = Proposer(sampler, self.proposer.declared)
 
     # -- claim --------------------------------------------------------------------------------------------------
 
-    def claim(self, *, by_ask: bool, fixed: Space | None = None, tags: Mapping[str, Any] | None = None) -> Trial:
+    def claim(
+        self, *, by_ask: bool, fixed: Space | None = None, tags: Mapping[str, Any] | None = None, synced: bool = False
+    ) -> Trial:
         """Claim a waiting trial, or make a new one; proposal and claim are one append.
+
+        Args:
+            by_ask: made by ``study.ask()``: never released on its own.
+            fixed: propose for this space instead of the study's.
+            tags: the scheduler's tags.
+            synced: the caller has just read the log (and holds its lock).
 
         Raises:
             SearchSpaceExhaustedError: the sampler has nothing left to propose.
         """
         with self.log.lock:
-            self.log.sync()
+            if not synced:
+                self.log.sync()
             while True:
                 fold = self.log.fold
                 waiting = fold.next_waiting()
                 number = fold.n_trials if waiting is None else waiting
-                event: ev.Event = {"e": "ask", "n": number, "k": self._token(), "t": ev.now()}
                 before = self._preamble()
+                event: ev.Event = {"e": "ask", "n": number, "k": self._token(), "t": ev.now()}
                 if by_ask:
                     event["o"] = 1
-                if waiting is None or not fold.open[waiting].parts:
-                    before += self._fill_proposal(event, fold.open.get(number), fixed, tags)
+                if waiting is not None and fold.open[waiting].parts:
+                    given: Given | None = None  # an earlier attempt's configuration stands
+                else:
+                    enqueued = fold.open.get(number)
+                    new, given = self.proposer.fill(event, fold, self.log.position, enqueued, fixed, tags)
+                    before = [*before, *new]
                 if self.log.append([*before, event])[-1]:
-                    return self._take(self.log.fold.open[number], by_ask)
+                    return self.take(self.log.fold.open[number], by_ask, given)
 
     def _preamble(self) -> list[ev.Event]:
-        """Written once before the first claim: who we are, and the sampler and pruner when they changed."""
-        if self._worker is not None and self._worker["w"] in self.log.fold.workers:
+        """Written before the first claim: who we are, and the sampler and pruner when they changed."""
+        worker, sampler = self.worker, self.proposer.sampler
+        if self._announced == (worker["w"], sampler, self.pruner):
             return []
-        config = {"e": "config", "sampler": self.sampler.spec(), "pruner": self.pruner.spec()}
+        self._announced = (worker["w"], sampler, self.pruner)
+        config = {"e": "config", "sampler": sampler.spec(), "pruner": self.pruner.spec()}
         known = self.log.fold.config
         changed = any(known.get(k) != config[k] for k in ("sampler", "pruner"))
-        return [self.worker, *([config] if changed else [])]
+        return [worker, *([config] if changed else [])]
 
     @property
     def worker(self) -> ev.Event:
@@ -100,67 +112,18 @@ class Session:
         self._claims += 1
         return f"{self.worker['w']}.{self._claims}"
 
-    def _fill_proposal(
-        self, event: ev.Event, enqueued: OpenTrial | None, fixed: Space | None, tags: Mapping[str, Any] | None
-    ) -> list[ev.Event]:
-        """Add the proposal's fields to ``event``; return the events that must stand before it."""
-        fold = self.log.fold
-        given = dict(enqueued.fixed) if enqueued is not None else {}
-        space = fixed if fixed is not None else self._space()
-        proposal = Proposal({})
-        if enqueued is None or any(name not in given for name in space):
-            found = self.sampler.propose(space, fold.history(), trial_rng(fold.meta["seed"], event["n"]), 1)
-            if not found:
-                raise SearchSpaceExhaustedError(
-                    f"{self.sampler!r} has proposed every configuration it can; stop here, or widen the space."
-                )
-            proposal = found[0]
-        params = space.active({**proposal.params, **given})
-        joint = self._subspace(space, tuple(n for n in space if n in params and (not given or space[n].contains(params[n]))))
-        event["at"] = self.log.position
-        before: list[ev.Event] = []
-        if len(joint):
-            if joint.id not in fold.spaces:
-                before.append(ev.space_event(joint))
-                fold.register(joint)
-            event["s"] = joint.id
-            event["p"] = [ev.value_to_json(d, params[n]) for n, d in joint.items()]
-        # a value without a known distribution, or outside it, is judged when the objective asks for it
-        outside = {n: v for n, v in {**proposal.params, **given}.items() if n not in joint and (n in given or n not in space)}
-        if outside:
-            event["f"] = {n: choice_to_json(v) for n, v in outside.items()}
-        merged = {**(tags or {}), **({} if given else proposal.tags)}  # a changed proposal is no step of the method
-        if merged:
-            event["g"] = merged
-        return before
-
-    def _subspace(self, space: Space, names: tuple[str, ...]) -> Space:
-        """The part of ``space`` with these names, without conditions."""
-        if len(names) == len(space) and not space.conditions:
-            return space
-        key = (space.id, names)
-        if key not in self._subspaces:
-            self._subspaces[key] = Space({n: space[n] for n in names})
-        return self._subspaces[key]
-
-    def _space(self) -> Space:
-        """The declared space, or the one that grew from all names seen so far."""
-        if self.declared is not None:
-            return self.declared
-        fold = self.log.fold
-        if self._grown_at != (id(fold), fold.shape):
-            self._grown, self._grown_at = Space(fold.distributions), (id(fold), fold.shape)
-        return self._grown
-
-    def _take(self, held: OpenTrial, by_ask: bool) -> Trial:
-        params, distributions = self.log.fold.params(held.parts)
+    def take(self, held: OpenTrial, by_ask: bool, given: Given | None = None) -> Trial:
+        """The live handle of a trial this process holds; ``given`` saves decoding what was just proposed."""
+        params, distributions = given if given is not None else self.log.fold.params(held.parts)
         trial = Trial(
-            self, held.number, held.token or "", params, distributions, start=local_time(held.start),
-            attempt=held.attempt, user_attrs=dict(held.user_attrs), enqueued=held.fixed,
+            self, held.number, held.token or "", params, distributions, start=held.start, attempt=held.attempt,
+            user_attrs=dict(held.user_attrs), enqueued=held.fixed,
         )  # fmt: skip
         self.live[held.number] = trial
-        self._flushed[held.number] = time.monotonic()
-        (self._by_ask.add if by_ask else self._by_ask.discard)(held.number)
+        if by_ask:
+            self._by_ask.add(held.number)
+        else:
+            self._flushed[held.number] = time.monotonic()
         return trial
 
     # -- a running trial (TrialOwner) ---------------------------------------------------------------------------
@@ -184,7 +147,7 @@ class Session:
                 low = getattr(distribution, "low", None)
                 return distribution.choices[0] if isinstance(distribution, CategoricalDistribution) else low
             rng = trial_rng(fold.meta["seed"], trial.number, name)
-            return self.sampler.independent(name, distribution, fold.history(), rng)
+            return self.proposer.sampler.independent(name, distribution, fold.history(), rng)
 
     def _out_of_range(self, name: str, distribution: BaseDistribution, value: Any) -> Any:
         internal = distribution.to_internal_repr(value)  # a ValueError for what is no value at all
@@ -224,7 +187,7 @@ class Session:
             if late.id not in self.log.fold.spaces:
                 before.append(ev.space_event(late))
                 self.log.fold.register(late)
-            fields["l"] = [late.id, [ev.value_to_json(d, trial._params[n]) for n, d in pending.late.items()]]
+            fields["l"] = [late.id, late.to_event(trial._params)]
         return before, fields
 
     def write(self, trial: Trial, event: ev.Event) -> bool:
@@ -273,9 +236,7 @@ class Session:
             event["y"] = [ev.number_to_json(v) for v in values]
         if why:
             event["why"] = why[:2000]
-        if len(trial._params) < len(trial._proposal) and (
-            unused := [n for n in trial._proposal if n not in trial._params]
-        ):
+        if unused := [n for n in trial._proposal if n not in trial._params]:
             event["x"] = unused
         fate = self.write(trial, event)
         self.forget(trial.number)

@@ -92,7 +92,9 @@ class Study:
 
     @sampler.setter
     def sampler(self, sampler: BaseSampler) -> None:
-        self._given, self._made = (sampler, self._given[1]), None
+        self._given = (sampler, self._given[1])
+        if self._made is not None:
+            self._made.sampler = sampler
 
     @property
     def pruner(self) -> BasePruner:
@@ -104,7 +106,9 @@ class Study:
 
     @pruner.setter
     def pruner(self, pruner: BasePruner) -> None:
-        self._given, self._made = (self._given[0], pruner), None
+        self._given = (self._given[0], pruner)
+        if self._made is not None:
+            self._made.pruner = pruner
 
     @property
     def seed(self) -> int:
@@ -280,7 +284,7 @@ class Study:
             check_told(state, told)
             live = trial if isinstance(trial, Trial) else self._session.live.get(number)
             if live is None:
-                live = self._session._take(held, by_ask=held.by_ask)
+                live = self._session.take(held, by_ask=held.by_ask)
                 live._params = dict(live._proposal)
                 live._reported = {r[0]: float(r[1]) for r in held.reports if len(r) == 2}
             self._finish_told(live, told, state)

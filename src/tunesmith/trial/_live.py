@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from tunesmith.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -60,9 +60,9 @@ class Trial(BaseTrial):
         number: int,
         token: str,
         proposal: dict[str, Any],
-        distributions: dict[str, BaseDistribution],
+        distributions: Mapping[str, BaseDistribution],
         *,
-        start: datetime.datetime | None = None,
+        start: int = 0,
         attempt: int = 1,
         user_attrs: dict[str, Any] | None = None,
         enqueued: dict[str, Any] | None = None,
@@ -226,7 +226,8 @@ class Trial(BaseTrial):
 
     @property
     def datetime_start(self) -> datetime.datetime | None:
-        return self._start
+        """Naive local time of the claim."""
+        return datetime.datetime.fromtimestamp(self._start / 1e6) if self._start else None
 
     def __repr__(self) -> str:
         return f"<Trial {self.number} {self._params!r}>"

@@ -1,0 +1,109 @@
+"""Turning a sampler's proposal into the fields of an ``ask`` event."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tunesmith import events as ev
+from tunesmith.distributions import BaseDistribution, choice_to_json
+from tunesmith.exceptions import SearchSpaceExhaustedError
+from tunesmith.fold import Fold, OpenTrial
+from tunesmith.samplers import BaseSampler, Proposal
+from tunesmith.space import Space
+
+#: What a claimed trial starts with: values and distributions of its joint proposal.
+Given = tuple[dict[str, Any], Mapping[str, BaseDistribution]]
+
+
+def trial_rng(seed: int, number: int, name: str | None = None) -> np.random.Generator:
+    """The generator that belongs to a trial (and, for a late parameter, to its name): the same in every process."""
+    key = [seed, number] if name is None else [seed, number, zlib.crc32(name.encode()) + 1]
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+
+
+class Proposer:
+    """Asks the sampler and writes down what it says.
+
+    Args:
+        sampler: the search method.
+        declared: the space given at ``create_study``, or ``None`` when it grows with the names the objective uses.
+    """
+
+    def __init__(self, sampler: BaseSampler, declared: Space | None) -> None:
+        self.sampler = sampler
+        self.declared = declared
+        self._grown = Space()
+        self._grown_at = (0, -1)
+        self._subspaces: dict[tuple[str, tuple[str, ...]], Space] = {}
+
+    def fill(
+        self,
+        event: ev.Event,
+        fold: Fold,
+        position: int,
+        enqueued: OpenTrial | None,
+        fixed: Space | None,
+        tags: Mapping[str, Any] | None,
+    ) -> tuple[list[ev.Event], Given]:
+        """Add the proposal's fields to ``event``; return the events that must stand before it, and what was proposed.
+
+        Raises:
+            SearchSpaceExhaustedError: the sampler has nothing left to propose.
+        """
+        given = enqueued.fixed if enqueued is not None else {}
+        space = fixed if fixed is not None else self.space(fold)
+        proposal = Proposal({})
+        if enqueued is None or any(name not in given for name in space):
+            proposal = self._ask(space, fold, event["n"])
+        event["at"] = position
+        params = {**proposal.params, **given} if given else proposal.params
+        joint = self._joint(space, params, given)
+        before: list[ev.Event] = []
+        if len(joint):
+            if joint.id not in fold.spaces:
+                before.append(ev.space_event(joint))
+                fold.register(joint)
+            event["s"] = joint.id
+            event["p"] = joint.to_event(params)
+        if len(joint) < len(params):
+            # a value whose distribution is not known yet, or outside it, is judged when the objective asks for it
+            outside = {n: v for n, v in params.items() if n not in joint and (n in given or n not in space)}
+            if outside:
+                event["f"] = {n: choice_to_json(v) for n, v in outside.items()}
+        merged = {**(tags or {}), **({} if given else proposal.tags)}  # a changed proposal is no step of the method
+        if merged:
+            event["g"] = merged
+        return before, ({n: params[n] for n in joint.names}, joint.distributions)
+
+    def _ask(self, space: Space, fold: Fold, number: int) -> Proposal:
+        found = self.sampler.propose(space, fold.history(), trial_rng(fold.meta["seed"], number), 1)
+        if not found:
+            raise SearchSpaceExhaustedError(
+                f"{self.sampler!r} has proposed every configuration it can; stop here, or widen the space."
+            )
+        return found[0]
+
+    def _joint(self, space: Space, params: Mapping[str, Any], given: Mapping[str, Any]) -> Space:
+        """The part of ``space`` that is active and whose values fit: what can be written as one row."""
+        if not given and not space.conditions and params.keys() >= space.distributions.keys():
+            return space
+        active = space.active(params)
+        names = tuple(n for n in space.names if n in active and (n not in given or space[n].contains(active[n])))
+        if len(names) == len(space) and not space.conditions:
+            return space
+        key = (space.id, names)
+        if key not in self._subspaces:
+            self._subspaces[key] = Space({n: space[n] for n in names})
+        return self._subspaces[key]
+
+    def space(self, fold: Fold) -> Space:
+        """The declared space, or the one that grew from all names seen so far (with their latest distributions)."""
+        if self.declared is not None:
+            return self.declared
+        if self._grown_at != (id(fold), fold.shape):
+            self._grown, self._grown_at = Space(fold.distributions), (id(fold), fold.shape)
+        return self._grown
