@@ -1,7 +1,7 @@
 """tunesmith: hyperparameter search for neural networks.
 
-``import tunesmith as optuna`` runs an Optuna script; what is added is described in the documentation. Names are resolved
-when first used, so that importing the package costs no more than importing NumPy.
+``import tunesmith as optuna`` runs an Optuna script; what is added is described in the documentation. Names are
+resolved when first used, so that importing the package costs no more than importing NumPy.
 """
 
 from __future__ import annotations

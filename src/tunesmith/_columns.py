@@ -19,7 +19,7 @@ class Column:
     Growth doubles the capacity into a new array, so views taken before stay valid and unchanged.
     """
 
-    __slots__ = ("data", "n", "_fill")
+    __slots__ = ("_fill", "data", "n")
 
     def __init__(self, dtype: Any, width: int | None = None, fill: Any = 0) -> None:
         shape = (16,) if width is None else (16, width)

@@ -34,7 +34,7 @@ class Condition:
         names: the parameter names it reads.
     """
 
-    __slots__ = ("text", "names", "_tree")
+    __slots__ = ("_tree", "names", "text")
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):

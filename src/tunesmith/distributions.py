@@ -15,7 +15,15 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+from tunesmith._choices import OpaqueChoice, choice_from_json, choice_key, choice_to_json, clean_choice
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
+
+__all__ = [
+    "BaseDistribution", "Categorical", "CategoricalChoiceType", "CategoricalDistribution", "Float", "FloatDistribution",
+    "Int", "IntDistribution", "OpaqueChoice", "check_distribution_compatibility", "check_same_kind", "choice_from_json",
+    "choice_key", "choice_to_json", "distribution_from_dict", "distribution_to_dict", "distribution_to_json",
+    "json_to_distribution",
+]  # fmt: skip
 
 CategoricalChoiceType = None | bool | int | float | str | tuple
 
@@ -131,7 +139,7 @@ class FloatDistribution(BaseDistribution):
     """
 
     kind = "float"
-    __slots__ = ("low", "high", "log", "step")
+    __slots__ = ("high", "log", "low", "step")
     low: float
     high: float
     log: bool
@@ -193,7 +201,7 @@ class IntDistribution(BaseDistribution):
     """
 
     kind = "int"
-    __slots__ = ("low", "high", "log", "step")
+    __slots__ = ("high", "log", "low", "step")
     low: int
     high: int
     log: bool
@@ -217,7 +225,8 @@ class IntDistribution(BaseDistribution):
     def contains(self, value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, Real) or value != value:
             return False
-        return bool(self.low <= value <= self.high and (value - self.low) % self.step == 0)
+        number: Any = value  # int or float; an int stays exact
+        return bool(self.low <= number <= self.high and (number - self.low) % self.step == 0)
 
     def to_internal_repr(self, value: Any) -> float:
         try:
@@ -235,76 +244,6 @@ class IntDistribution(BaseDistribution):
         return {"low": self.low, "high": self.high, "log": self.log, "step": self.step}
 
 
-class OpaqueChoice:
-    """What remains of a choice that is no plain value (a class, a function) after it is read from a log.
-
-    Only its name is kept: nothing that is read from a store is imported or executed.
-    """
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, OpaqueChoice) and other.name == self.name
-
-    def __hash__(self) -> int:
-        return hash(("OpaqueChoice", self.name))
-
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
-
-
-def choice_key(value: Any) -> tuple[Any, ...]:
-    """A key under which ``True``, ``1`` and ``1.0`` differ and ``nan`` equals itself."""
-    if isinstance(value, float) and math.isnan(value):
-        return ("float", "nan")
-    if isinstance(value, tuple):
-        return ("tuple", *(choice_key(v) for v in value))
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return (type(value).__name__, value)
-    return ("object", choice_to_json(value)["$object"])
-
-
-def choice_to_json(value: Any) -> Any:
-    """The JSON form of a choice: plain values as they are, tuples as lists, everything else by its name."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"$float": repr(value)}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, tuple):
-        return [choice_to_json(v) for v in value]
-    if isinstance(value, OpaqueChoice):
-        return {"$object": value.name}
-    module, qualname = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
-    return {"$object": f"{module}.{qualname}" if qualname else repr(value)}
-
-
-def choice_from_json(value: Any) -> Any:
-    """Inverse of :func:`choice_to_json`; named objects come back as :class:`OpaqueChoice`."""
-    if isinstance(value, list):
-        return tuple(choice_from_json(v) for v in value)
-    if isinstance(value, dict):
-        return float(value["$float"]) if "$float" in value else OpaqueChoice(str(value["$object"]))
-    return value
-
-
-def _clean_choice(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return tuple(_clean_choice(v) for v in value)
-    if type(value).__module__ == "numpy" and hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
-        return value.item()
-    if value is None or isinstance(value, (bool, int, float, str, OpaqueChoice)):
-        return value
-    warnings.warn(
-        f"The choice {value!r} is a {type(value).__name__}. It is handed to the objective as it is, but the log keeps "
-        f"only its name {choice_to_json(value)['$object']!r}; prefer a string and a dictionary from it to the object.",
-        stacklevel=4,
-    )
-    return value
-
-
 class CategoricalDistribution(BaseDistribution):
     """One of several choices, without order.
 
@@ -314,14 +253,15 @@ class CategoricalDistribution(BaseDistribution):
     """
 
     kind = "categorical"
-    __slots__ = ("choices", "_index", "_keys")
+    __slots__ = ("_index", "_keys", "choices")
     choices: tuple[Any, ...]
     _index: dict[tuple[Any, ...], int]
+    _keys: tuple[tuple[Any, ...], ...]
 
     def __init__(self, choices: Sequence[Any]) -> None:
         if isinstance(choices, (str, bytes)) or not hasattr(choices, "__iter__"):
             raise InvalidTypeError(f"`choices` must be a sequence of values, but is {choices!r}.")
-        cleaned = tuple(_clean_choice(c) for c in choices)
+        cleaned = tuple(clean_choice(c) for c in choices)
         if not cleaned:
             raise InvalidValueError("`choices` must hold at least one value, but is empty.")
         keys = tuple(choice_key(c) for c in cleaned)
@@ -339,7 +279,7 @@ class CategoricalDistribution(BaseDistribution):
 
     def _find(self, value: Any) -> int | None:
         if isinstance(value, list):
-            value = _clean_choice(value)
+            value = clean_choice(value)
         found = self._index.get(choice_key(value))
         if found is not None:
             return found
@@ -392,8 +332,9 @@ def distribution_from_dict(fields: Mapping[str, Any]) -> BaseDistribution:
         InvalidValueError: for an unknown type or key, with the known ones.
     """
     if not isinstance(fields, Mapping):
-        raise InvalidTypeError(f"A parameter is described by a mapping such as {{type: float, low: 0, high: 1}}, "
-                               f"not by {fields!r}.")
+        raise InvalidTypeError(
+            f"A parameter is described by a mapping such as {{type: float, low: 0, high: 1}}, not by {fields!r}."
+        )
     allowed = {"float": _CLASSES[0], "int": _CLASSES[1], "categorical": _CLASSES[2]}
     kind = fields.get("type", "categorical" if "choices" in fields else None)
     if not isinstance(kind, str) or kind not in allowed:

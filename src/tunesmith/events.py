@@ -4,30 +4,27 @@ A study is a list of events; one append writes one record, a list of events that
 is a JSON object whose ``"e"`` names its type. Numbers that JSON cannot hold (NaN, infinities) are strings in places
 where a number is expected. Times are microseconds since 1970 in UTC.
 
-======== ==============================================================================================================
-``e``     fields
-======== ==============================================================================================================
-study    ``v`` format version, ``directions``, ``seed``, ``budget``, ``space``, ``versions``, ``t``: first event, once
-config   ``sampler``, ``pruner``: each ``{"name", "args"}``; the last one counts
-attr     ``k``, ``v``, ``system``: an attribute of the study
-metrics  ``names`` of the objectives
-space    ``id``, ``d``: a set of named distributions, referred to by its content hash
-worker   ``w``, ``host``, ``pid``, ``start``: who the tokens ``w.*`` belong to
-wait     ``n``, ``p``: enqueue a trial with fixed parameters; ``ua``, ``t``
-ask      ``n``, ``k`` token, ``at`` position the proposal was computed from, ``t``; ``s`` space id and ``p`` values (numbers, or
-         the index of a choice); ``f`` fixed values whose distribution is not known yet; ``g`` tags; ``o`` 1: made by
-         ``study.ask()``, never released on its own
-up       ``n``, ``k``, and a change of a running trial: ``l`` late parameters (``[space id, values]``), ``r`` reports
-         (``[step, value]`` or ``[step, value, metric]``), ``ua`` user attributes, ``c`` constraints
-tell     as ``up``, plus ``st`` state, ``y`` values, ``t``, ``x`` names proposed but not used, ``why`` (a failure's reason)
-pause    as ``up``: the trial is PAUSED
-resume   ``n``, ``k`` the new token: a PAUSED trial runs again (``again`` 1: from its start)
-release  ``n``, ``k``, ``t``: an interrupted trial goes back to WAITING
-add      ``n`` the first number, ``trials``: whole trials with ``st``, ``y``, ``t0``, ``t``, ``s``, ``p``, ``r``, ``ua``, ``c``,
-         ``sa`` system attributes; all or none are added
-======== ==============================================================================================================
+- ``study``: ``v`` format version, ``directions``, ``seed``, ``budget``, ``space``, ``versions``, ``t``; first and once.
+- ``config``: ``sampler``, ``pruner``, each ``{"name", "args"}``; the last one counts.
+- ``attr``: ``k``, ``v``, ``system``: an attribute of the study.
+- ``metrics``: ``names`` of the objectives.
+- ``space``: ``id``, ``d``: a set of named distributions; later events refer to it by this content hash.
+- ``worker``: ``w``, ``host``, ``pid``, ``start``: who the tokens ``w.*`` belong to.
+- ``wait``: ``n``, ``p``, ``ua``, ``t``: enqueue a trial with fixed parameters.
+- ``ask``: ``n``, ``k`` token, ``t``: claim a trial. ``at`` is the position the proposal was computed from, ``s`` its
+  space id and ``p`` its values (numbers; of a choice its index), ``f`` fixed values whose distribution is not known yet,
+  ``g`` tags, ``o`` 1 if made by ``study.ask()`` (then it is never released on its own).
+- ``up``: ``n``, ``k`` and a change of a running trial: ``l`` late parameters (``[space id, values]``), ``r`` reports
+  (``[step, value]`` or ``[step, value, metric]``), ``ua`` user attributes, ``c`` constraints.
+- ``tell``: as ``up``, and ``st`` state, ``y`` values, ``t``, ``x`` names proposed but not used, ``why`` it failed.
+- ``pause``: as ``up``: the trial is PAUSED.
+- ``resume``: ``n``, ``k`` the new token: a PAUSED trial runs again (``again`` 1: from its start).
+- ``release``: ``n``, ``k``, ``t``: an interrupted trial goes back to WAITING.
+- ``add``: ``n`` the first number, ``trials``: whole trials with ``st``, ``y``, ``t0``, ``t``, ``s``, ``p``, ``r``,
+  ``ua``, ``c`` and ``sa`` (system attributes); all or none are added.
 
-Validity is decided by the fold (:mod:`tunesmith.fold`): the first claim of a number wins, and an event with a stale token is void.
+Validity is decided by the fold (:mod:`tunesmith.fold`): the first claim of a number wins, and an event with a stale
+token is void.
 """
 
 from __future__ import annotations

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from tunesmith._columns import Column
-from tunesmith.distributions import BaseDistribution, CategoricalDistribution, choice_from_json, choice_key
+from tunesmith._table import Table
+from tunesmith.distributions import BaseDistribution, choice_from_json
 from tunesmith.events import VERSION, Event, attr_from_json
 from tunesmith.exceptions import LogDamagedError, NewerFormatError
-from tunesmith.history import EncodeCache, History, OpenRow
-from tunesmith.space import EXACT, Space
+from tunesmith.history import EncodeCache, History, OpenRow, Shape
+from tunesmith.space import Space
 from tunesmith.trial._state import TrialState
 
 Part = tuple[str, list[Any]]  # (space id, values as they stand in the event)
@@ -26,8 +27,19 @@ class OpenTrial:
     """A trial that is not finished."""
 
     __slots__ = (
-        "number", "state", "token", "attempt", "parts", "fixed", "tags", "start", "reports", "user_attrs",
-        "constraints", "by_ask", "at",
+        "at",
+        "attempt",
+        "by_ask",
+        "constraints",
+        "fixed",
+        "number",
+        "parts",
+        "reports",
+        "start",
+        "state",
+        "tags",
+        "token",
+        "user_attrs",
     )  # fmt: skip
 
     def __init__(self, number: int, state: TrialState) -> None:
@@ -46,18 +58,6 @@ class OpenTrial:
         self.at: int | None = None
 
 
-class Layout:
-    """Where the values of a space go: column indices, and maps from choice index to code."""
-
-    __slots__ = ("columns", "maps", "maybe_big", "leading")
-
-    def __init__(self, columns: list[int], maps: list[tuple[int, list[int]]], maybe_big: bool) -> None:
-        self.columns = np.array(columns, np.intp)
-        self.maps = maps
-        self.maybe_big = maybe_big
-        self.leading = len(columns) if columns == list(range(len(columns))) else -1
-
-
 class Fold:
     """The state of a study after the events applied so far.
 
@@ -69,7 +69,7 @@ class Fold:
         where: row of each trial number, -1 while it is open.
         workers: worker id -> fields of its event.
         version: number of events applied; a key for caches.
-        shape: changes whenever ``distributions`` does.
+        table: the columns of finished trials.
     """
 
     def __init__(self) -> None:
@@ -84,40 +84,17 @@ class Fold:
         self.open: dict[int, OpenTrial] = {}
         self.where: list[int] = []
         self.version = 0
-        self.shape = 0
-        self.names: list[str] = []
-        self.distributions: dict[str, BaseDistribution] = {}
-        self.categories: dict[str, list[Any]] = {}
-        self.metrics: list[str] = [""]
-        self.merged: list[tuple[str, ...]] = [()]
-        self.row_user_attrs: dict[int, dict[str, Any]] = {}
-        self.row_system_attrs: dict[int, dict[str, Any]] = {}
-        self.row_constraints: dict[int, dict[str, float]] = {}
-        self.big: dict[tuple[int, int], int] = {}
-        self._codes: dict[str, dict[tuple[Any, ...], int]] = {}
-        self._layouts: dict[str, Layout] = {}
-        self._merged_index: dict[tuple[str, ...], int] = {(): 0}
+        self.table = Table()
         self._cache = EncodeCache()
         self._history: History | None = None
-        self._latest: str | None = None
-        self._make_columns()
+        self._shape: Shape | None = None
+        self._shape_key: tuple[Any, ...] = ()
         self._handlers: dict[str, Callable[[Event], bool]] = {
             "study": self._study, "config": self._config, "attr": self._attr, "metrics": self._metric_names,
             "space": self._space, "worker": self._worker, "wait": self._wait, "ask": self._ask, "up": self._update,
             "tell": self._tell, "pause": self._pause, "resume": self._resume, "release": self._release,
             "add": self._add,
         }  # fmt: skip
-
-    def _make_columns(self) -> None:
-        self.X = Column(np.float64, 4, np.nan)
-        self.Y = Column(np.float64, 1, np.nan)
-        self.state = Column(np.int8)
-        self.number = Column(np.int32)
-        self.start = Column(np.int64)
-        self.complete = Column(np.int64)
-        self.row_spaces = Column(np.int32)
-        self.reports = (Column(np.int32), Column(np.int64), Column(np.int32), Column(np.float64))
-        self.tags: dict[str, Column] = {}
 
     # -- public -------------------------------------------------------------------------------------------------
 
@@ -130,7 +107,7 @@ class Fold:
         handler = self._handlers.get(event.get("e", ""))
         if handler is None:
             raise NewerFormatError(
-                f"The log holds an event of type {event.get('e')!r}, which this version does not know; update tunesmith."
+                f"The log holds an event of type {event.get('e')!r}, unknown to this version; update tunesmith."
             )
         self.version += 1
         self._history = None
@@ -140,6 +117,11 @@ class Fold:
             if isinstance(error, (NewerFormatError, LogDamagedError)):
                 raise
             raise LogDamagedError(f"The event {str(event)[:200]!r} cannot be understood: {error!r}.") from error
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Name -> its latest distribution."""
+        return self.table.distributions
 
     @property
     def n_trials(self) -> int:
@@ -175,10 +157,12 @@ class Fold:
         if self.meta:
             return False  # another creator was first
         if event["v"] > VERSION:
-            raise NewerFormatError(f"The log has format {event['v']}, this version reads up to {VERSION}; update tunesmith.")
+            raise NewerFormatError(
+                f"The log has format {event['v']}, this version reads up to {VERSION}; update tunesmith."
+            )
         self.meta = event
         self.directions = tuple(event["directions"])
-        self.Y = Column(np.float64, len(self.directions), np.nan)
+        self.table.Y = Column(np.float64, len(self.directions), np.nan)
         return True
 
     def _config(self, event: Event) -> bool:
@@ -237,7 +221,7 @@ class Fold:
             trial.reports = []
         if "s" in event:
             trial.parts = [(event["s"], event["p"])]
-            self.layout(event["s"])
+            self.table.layout(self.spaces[event["s"]])
             trial.at = event.get("at")
         if "f" in event:
             trial.fixed.update({k: choice_from_json(v) for k, v in event["f"].items()})
@@ -254,7 +238,7 @@ class Fold:
     def _merge(self, trial: OpenTrial, event: Event) -> None:
         """Take over what an event adds to an open trial."""
         if "l" in event:
-            self.layout(event["l"][0])
+            self.table.layout(self.spaces[event["l"][0]])
             trial.parts = [*trial.parts, (event["l"][0], event["l"][1])]
         if "r" in event:
             trial.reports.extend(event["r"])
@@ -308,7 +292,7 @@ class Fold:
         del self.open[event["n"]]
         row = self._finish(trial, event)
         if "why" in event:
-            self.row_system_attrs.setdefault(row, {})["fail_reason"] = event["why"]
+            self.table.system_attrs.setdefault(row, {})["fail_reason"] = event["why"]
         return True
 
     def _add(self, event: Event) -> bool:
@@ -324,7 +308,7 @@ class Fold:
         trial = OpenTrial(number, state)
         trial.start = fields.get("t0", 0)
         if "s" in fields:
-            self.layout(fields["s"])
+            self.table.layout(self.spaces[fields["s"]])
             trial.parts = [(fields["s"], fields["p"])]
         self._merge(trial, fields)
         attrs = {k: attr_from_json(v) for k, v in fields.get("sa", {}).items()}
@@ -333,7 +317,7 @@ class Fold:
         if state.is_finished():
             row = self._finish(trial, fields)
             if attrs:
-                self.row_system_attrs.setdefault(row, {}).update(attrs)
+                self.table.system_attrs.setdefault(row, {}).update(attrs)
             return
         self.open[number] = trial
         if state == TrialState.WAITING:
@@ -343,148 +327,42 @@ class Fold:
             trial.token, trial.by_ask = f"add.{number}", True
 
     def _finish(self, trial: OpenTrial, event: Event) -> int:
-        row = self.state.new_row()
-        self.state.data[row] = event["st"]
-        self.number.append(trial.number)
-        self.start.append(trial.start)
-        self.complete.append(event["t"])
+        table = self.table
+        parts = [(self.spaces[space_id], raw) for space_id, raw in trial.parts]
+        row = table.new_row(trial.number, event["st"], trial.start, event["t"], event.get("y"), parts)
         self.where[trial.number] = row
-        self.Y.new_row()
-        if (y := event.get("y")) is not None:
-            self.Y.data[row] = [float(v) for v in y]
-        self.X.new_row()
-        for space_id, raw in trial.parts:
-            self._write(row, self._layouts[space_id], raw)
         if "x" in event:
-            self._blank(row, trial.parts, set(event["x"]))
-        self.row_spaces.append(self._merged(tuple(p[0] for p in trial.parts)))
+            for space, _ in parts:
+                table.blank(row, space, set(event["x"]))
         if trial.reports:
-            self._write_reports(row, trial.reports)
+            table.write_reports(row, trial.reports)
         if trial.tags:
-            self._write_tags(row, trial.tags)
+            table.write_tags(row, trial.tags)
         if trial.user_attrs:
-            self.row_user_attrs[row] = trial.user_attrs
+            table.user_attrs[row] = trial.user_attrs
         if trial.constraints:
-            self.row_constraints[row] = trial.constraints
+            table.constraints[row] = trial.constraints
         if trial.attempt > 1:
-            self.row_system_attrs.setdefault(row, {})["attempt"] = trial.attempt
+            table.system_attrs.setdefault(row, {})["attempt"] = trial.attempt
         return row
 
-    def _write(self, row: int, layout: Layout, raw: list[Any]) -> None:
-        if layout.maps:
-            raw = list(raw)
-            for j, codes in layout.maps:
-                raw[j] = codes[raw[j]]
-        if layout.leading >= 0:
-            self.X.data[row, : layout.leading] = raw
-        else:
-            self.X.data[row, layout.columns] = raw
-        if layout.maybe_big:
-            for column, value in zip(layout.columns.tolist(), raw, strict=True):
-                if isinstance(value, int) and abs(value) > EXACT:
-                    self.big[row, column] = value
-
-    def _blank(self, row: int, parts: list[Part], unused: set[str]) -> None:
-        for space_id, _ in parts:
-            for name, column in zip(self.spaces[space_id], self._layouts[space_id].columns.tolist(), strict=True):
-                if name in unused:
-                    self.X.data[row, column] = np.nan
-
-    def _write_reports(self, row: int, reports: list[list[Any]]) -> None:
-        rows, steps, metrics, values = self.reports
-        rows.extend([row] * len(reports))
-        steps.extend([r[0] for r in reports])
-        values.extend([float(r[1]) for r in reports])
-        metrics.extend([self._metric(r[2]) if len(r) > 2 else 0 for r in reports])
-
-    def _metric(self, name: str) -> int:
-        if name not in self.metrics:
-            self.metrics.append(name)
-        return self.metrics.index(name)
-
-    def _write_tags(self, row: int, tags: dict[str, Any]) -> None:
-        for name, value in tags.items():
-            values = value if isinstance(value, list) else [value]
-            column = self.tags.get(name)
-            if column is None:
-                column = self.tags[name] = Column(np.float64, len(values), np.nan)
-            column.widen(len(values))
-            while column.n <= row:
-                column.new_row()
-            column.data[row, : len(values)] = [np.nan if v is None else float(v) for v in values]
-
-    # -- columns ------------------------------------------------------------------------------------------------
-
-    def layout(self, space_id: str) -> Layout:
-        """Give every name of the space a column; remember its distribution as the latest."""
-        space = self.spaces[space_id]
-        layout = self._layouts.get(space_id)
-        if layout is None:
-            columns, maps, big = [], [], False
-            for i, (name, dist) in enumerate(space.distributions.items()):
-                column = self._column(name, isinstance(dist, CategoricalDistribution))
-                columns.append(column)
-                if isinstance(dist, CategoricalDistribution):
-                    codes = [self._code(self.names[column], choice) for choice in dist.choices]
-                    if codes != list(range(len(codes))):
-                        maps.append((i, codes))
-                elif dist.kind == "int" and max(abs(dist.low), abs(dist.high)) > EXACT:  # type: ignore[attr-defined]
-                    big = True
-            layout = self._layouts[space_id] = Layout(columns, maps, big)
-        if space_id != self._latest:
-            self._latest = space_id
-            self.shape += 1
-            self.distributions.update(space.distributions)
-        return layout
-
-    def _column(self, name: str, categorical: bool) -> int:
-        if name in self.names and (name in self.categories) != categorical:
-            name += " (categorical)" if categorical else " (number)"  # two workers disagreed; neither may be lost
-        if name not in self.names:
-            self.names.append(name)
-            if categorical:
-                self.categories[name] = []
-            if len(self.names) > self.X.data.shape[1]:
-                self.X.widen(max(len(self.names), self.X.data.shape[1] + self.X.data.shape[1] // 2))
-        return self.names.index(name)
-
-    def _code(self, name: str, choice: Any) -> int:
-        codes = self._codes.setdefault(name, {})
-        table = self.categories[name]
-        key = choice_key(choice)
-        if key not in codes:
-            codes[key] = len(table)
-            table.append(choice)
-        return codes[key]
-
-    def _merged(self, ids: tuple[str, ...]) -> int:
-        if ids not in self._merged_index:
-            self._merged_index[ids] = len(self.merged)
-            self.merged.append(ids)
-        return self._merged_index[ids]
-
     def _snapshot(self) -> History:
-        return History(
-            n=self.state.n,
-            n_trials=len(self.where),
-            names=tuple(self.names),
-            distributions=dict(self.distributions),
-            categories={k: tuple(v) for k, v in self.categories.items()},
-            directions=self.directions,
-            seed=self.meta.get("seed", 0),
-            budget=self.meta.get("budget"),
-            open=tuple(self._open_row(t) for t in self.open.values()),
-            metrics=tuple(self.metrics),
-            _data={
-                "X": self.X.data, "Y": self.Y.data, "state": self.state.data, "number": self.number.data,
-                "start": self.start.data, "complete": self.complete.data,
-            },
-            _reports=tuple(c.data for c in self.reports),
-            _n_reports=self.reports[0].n,
-            _tags={name: (c.data, c.n) for name, c in self.tags.items()},
-            _constraints=self.row_constraints,
-            _cache=self._cache,
-        )  # fmt: skip
+        table = self.table
+        key = (table.shape, len(table.metrics), bool(self.meta))
+        if self._shape is None or self._shape_key != key:
+            self._shape_key = key
+            self._shape = Shape(
+                names=tuple(table.names),
+                distributions=dict(table.distributions),
+                categories={k: tuple(v) for k, v in table.categories.items()},
+                directions=self.directions,
+                seed=self.meta.get("seed", 0),
+                budget=self.meta.get("budget"),
+                metrics=tuple(table.metrics),
+                cache=self._cache,
+            )
+        open_rows = tuple([self._open_row(t) for t in self.open.values()]) if self.open else ()
+        return History(self._shape, len(self.where), open_rows, table)
 
     def _open_row(self, trial: OpenTrial) -> OpenRow:
         params, _ = self.params(trial.parts)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith._columns import frozen
+from tunesmith._table import Table
 from tunesmith.distributions import BaseDistribution, CategoricalDistribution
 from tunesmith.space import FloatArray, Space
 from tunesmith.trial._state import TrialState
@@ -75,45 +76,92 @@ class EncodeCache:
 
 
 @dataclass(frozen=True)
-class History:
-    """An immutable snapshot of a study. ``n`` finished trials in finishing order are the rows of all columns.
+class Shape:
+    """What rarely changes between two snapshots; shared by all that have it in common.
 
-    Attributes:
-        n: number of finished trials (COMPLETE, PRUNED, FAIL).
-        n_trials: number of all trials; also the number the next new trial gets.
-        names: parameter names in the order of the columns of ``X``.
-        distributions: name -> its latest distribution.
-        categories: name -> the values a code in ``X`` stands for (categorical columns only).
-        directions: +1 (minimise) or -1 (maximise), one an objective.
-        seed: the study's seed (with the trial number it seeds a trial's generator).
-        budget: planned number of trials as stated at ``create_study``, or ``None``.
-        open: running, paused and waiting trials by number.
-        metrics: names of reported metrics; index 0 is the objective.
+    The attributes are those of :class:`History` of the same names.
     """
 
-    n: int
-    n_trials: int
     names: tuple[str, ...]
     distributions: Mapping[str, BaseDistribution]
     categories: Mapping[str, tuple[Any, ...]]
     directions: tuple[int, ...]
     seed: int
     budget: int | None
-    open: tuple[OpenRow, ...]
     metrics: tuple[str, ...]
-    _data: Mapping[str, NDArray[Any]] = field(repr=False)
-    _reports: tuple[NDArray[Any], ...] = field(repr=False)
-    _n_reports: int = field(repr=False)
-    _tags: Mapping[str, tuple[NDArray[Any], int]] = field(repr=False)
-    _constraints: Mapping[int, Mapping[str, float]] = field(repr=False)
-    _cache: EncodeCache = field(repr=False)
+    cache: EncodeCache
+
+
+class History:
+    """An immutable snapshot of a study. ``n`` finished trials in finishing order are the rows of all columns.
+
+    Made by the fold only.
+
+    Attributes:
+        n: number of finished trials (COMPLETE, PRUNED, FAIL).
+        n_trials: number of all trials; also the number the next new trial gets.
+        open: running, paused and waiting trials by number.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        n_trials: int,
+        open_rows: tuple[OpenRow, ...],
+        table: Table,
+    ) -> None:
+        self.n = table.n
+        self.n_trials = n_trials
+        self.open = open_rows
+        self._shape = shape
+        # rows below n never change in these arrays
+        self._x, self._y, self._ints = table.X.data, table.Y.data, table.ints.data
+        self._reports = tuple([c.data for c in table.reports])
+        self._n_reports = table.reports[0].n
+        self._tags = {name: (c.data, c.n) for name, c in table.tags.items()} if table.tags else {}
+        self._constraints = table.constraints
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Parameter names in the order of the columns of ``X``."""
+        return self._shape.names
+
+    @property
+    def distributions(self) -> Mapping[str, BaseDistribution]:
+        """Name -> its latest distribution."""
+        return self._shape.distributions
+
+    @property
+    def categories(self) -> Mapping[str, tuple[Any, ...]]:
+        """Name -> the values a code in ``X`` stands for (categorical columns only)."""
+        return self._shape.categories
+
+    @property
+    def directions(self) -> tuple[int, ...]:
+        """+1 (minimise) or -1 (maximise), one an objective."""
+        return self._shape.directions
+
+    @property
+    def seed(self) -> int:
+        """The study's seed (with the trial number it seeds a trial's generator)."""
+        return self._shape.seed
+
+    @property
+    def budget(self) -> int | None:
+        """Planned number of trials as stated at ``create_study``, or ``None``."""
+        return self._shape.budget
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of reported metrics; index 0 is the objective."""
+        return self._shape.metrics
 
     # -- columns ------------------------------------------------------------------------------------------------
 
     @property
     def X(self) -> FloatArray:
         """(n, d) raw values (a choice as its code into ``categories``); NaN where the parameter was not active."""
-        return frozen(self._data["X"], self.n)[:, : len(self.names)]
+        return frozen(self._x, self.n)[:, : len(self.names)]
 
     @property
     def active(self) -> NDArray[np.bool_]:
@@ -123,27 +171,27 @@ class History:
     @property
     def Y(self) -> FloatArray:
         """(n, objectives) values as told; NaN where there is none (FAIL, PRUNED without a report)."""
-        return frozen(self._data["Y"], self.n)
+        return frozen(self._y, self.n)
 
     @property
-    def state(self) -> NDArray[np.int8]:
+    def state(self) -> NDArray[np.int64]:
         """(n,) :class:`~tunesmith.trial.TrialState` numbers."""
-        return frozen(self._data["state"], self.n)
+        return frozen(self._ints, self.n)[:, 1]
 
     @property
-    def number(self) -> NDArray[np.int32]:
+    def number(self) -> NDArray[np.int64]:
         """(n,) trial numbers."""
-        return frozen(self._data["number"], self.n)
+        return frozen(self._ints, self.n)[:, 0]
 
     @property
     def start(self) -> NDArray[np.int64]:
         """(n,) microseconds since 1970 (UTC) of the claim; 0 when unknown."""
-        return frozen(self._data["start"], self.n)
+        return frozen(self._ints, self.n)[:, 2]
 
     @property
     def complete(self) -> NDArray[np.int64]:
         """(n,) microseconds since 1970 (UTC) of the end."""
-        return frozen(self._data["complete"], self.n)
+        return frozen(self._ints, self.n)[:, 3]
 
     @property
     def is_complete(self) -> NDArray[np.bool_]:
@@ -204,7 +252,7 @@ class History:
 
         Values outside a range that has shrunk since are clipped; choices that are gone become NaN.
         """
-        return self._cache.rows(space, self.n, lambda a, b: self._encode(space, a, b))
+        return self._shape.cache.rows(space, self.n, lambda a, b: self._encode(space, a, b))
 
     def _encode(self, space: Space, first: int, last: int) -> FloatArray:
         raw = np.full((last - first, len(space)), np.nan)

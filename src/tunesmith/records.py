@@ -24,7 +24,7 @@ def frozen_trials(fold: Fold, states: Container[TrialState] | None = None) -> li
     numbers = range(fold.n_trials)
     rows = [fold.where[n] for n in numbers if fold.where[n] >= 0]
     if states is not None:
-        rows = [r for r in rows if TrialState(int(fold.state.data[r])) in states]
+        rows = [r for r in rows if TrialState(int(fold.table.ints.data[r, 1])) in states]
     for trial in _finished(fold, rows):
         made[trial.number] = trial
     for number, held in fold.open.items():
@@ -44,32 +44,38 @@ def _finished(fold: Fold, rows: list[int]) -> list[FrozenTrial]:
     if not rows:
         return []
     index = np.array(rows)
-    X, Y = fold.X.data[index].tolist(), fold.Y.data[index].tolist()
-    columns = zip(
-        rows, X, Y,
-        *(c.data[index].tolist() for c in (fold.number, fold.state, fold.start, fold.complete, fold.row_spaces)),
-        strict=True,
-    )  # fmt: skip
+    X, Y = fold.table.X.data[index].tolist(), fold.table.Y.data[index].tolist()
+    columns = zip(rows, X, Y, fold.table.ints.data[index].tolist(), strict=True)
     layouts: dict[int, list[tuple[str, int, BaseDistribution]]] = {}
     reports = _reports_by_row(fold, index)
     trials = []
-    for row, x, y, number, state, start, complete, spaces in columns:
+    for row, x, y, (number, state, start, complete, spaces) in columns:
         layout = layouts.get(spaces)
         if layout is None:
             layout = layouts[spaces] = _layout(fold, spaces)
         params, distributions = _params(fold, layout, row, x)
         tags = _tags(fold, row)
-        system = dict(fold.row_system_attrs.get(row, ()))
+        system = dict(fold.table.system_attrs.get(row, ()))
         if tags:
             system["tags"] = tags
         intermediate, metrics = reports.get(row, ({}, {}))
         trials.append(
             FrozenTrial(
-                number, TrialState(state), None, local_time(start), local_time(complete), params, distributions,
-                dict(fold.row_user_attrs.get(row, ())), system, intermediate, number,
-                values=y if y[0] == y[0] else None, constraints=dict(fold.row_constraints.get(row, ())),
+                number,
+                TrialState(state),
+                None,
+                local_time(start),
+                local_time(complete),
+                params,
+                distributions,
+                dict(fold.table.user_attrs.get(row, ())),
+                system,
+                intermediate,
+                number,
+                values=y if y[0] == y[0] else None,
+                constraints=dict(fold.table.constraints.get(row, ())),
                 metrics=metrics,
-            )  # fmt: skip
+            )
         )
     return trials
 
@@ -77,8 +83,8 @@ def _finished(fold: Fold, rows: list[int]) -> list[FrozenTrial]:
 def _layout(fold: Fold, spaces: int) -> list[tuple[str, int, BaseDistribution]]:
     """(name, column, distribution) of the merged spaces; the last distribution of a name counts."""
     found: dict[str, tuple[str, int, BaseDistribution]] = {}
-    for space_id in fold.merged[spaces]:
-        columns = fold.layout(space_id).columns.tolist()
+    for space_id in fold.table.spaces[spaces]:
+        columns = fold.table.layout(fold.spaces[space_id]).columns.tolist()
         for (name, dist), column in zip(fold.spaces[space_id].items(), columns, strict=True):
             found[name] = (name, column, dist)
     return list(found.values())
@@ -97,15 +103,15 @@ def _params(
         if dist.kind == "float":
             params[name] = value
         elif dist.kind == "int":
-            params[name] = fold.big.get((row, column), int(value)) if fold.big else int(value)
+            params[name] = fold.table.big.get((row, column), int(value)) if fold.table.big else int(value)
         else:
-            params[name] = fold.categories[fold.names[column]][int(value)]
+            params[name] = fold.table.categories[fold.table.names[column]][int(value)]
     return params, distributions
 
 
 def _tags(fold: Fold, row: int) -> dict[str, Any]:
     tags = {}
-    for name, column in fold.tags.items():
+    for name, column in fold.table.tags.items():
         if row < column.n:
             values = [v for v in column.data[row].tolist() if v == v]
             if values:
@@ -114,17 +120,15 @@ def _tags(fold: Fold, row: int) -> dict[str, Any]:
 
 
 def _reports_by_row(fold: Fold, index: np.ndarray[Any, Any]) -> dict[int, tuple[dict[int, float], Any]]:
-    n = fold.reports[0].n
-    rows, steps, metrics, values = (c.data[:n] for c in fold.reports)
-    if n and len(index) < fold.state.n:
+    n = fold.table.reports[0].n
+    rows, steps, metrics, values = (c.data[:n] for c in fold.table.reports)
+    if n and len(index) < fold.table.ints.n:
         wanted = np.isin(rows, index)
         rows, steps, metrics, values = rows[wanted], steps[wanted], metrics[wanted], values[wanted]
     found: dict[int, tuple[dict[int, float], dict[str, dict[int, float]]]] = {}
-    for row, step, metric, value in zip(
-        rows.tolist(), steps.tolist(), metrics.tolist(), values.tolist(), strict=True
-    ):
+    for row, step, metric, value in zip(rows.tolist(), steps.tolist(), metrics.tolist(), values.tolist(), strict=True):
         main, others = found.setdefault(row, ({}, {}))
-        target = main if metric == 0 else others.setdefault(fold.metrics[metric], {})
+        target = main if metric == 0 else others.setdefault(fold.table.metrics[metric], {})
         target.setdefault(step, value)
     return found
 

@@ -42,7 +42,7 @@ EXACT = 2**53
 class Space(Mapping[str, BaseDistribution]):
     """An immutable set of named hyperparameters.
 
-    ``names`` are its columns in order, ``distributions`` the plain dictionary behind the mapping (treat it as read-only).
+    ``names`` are its columns in order, ``distributions`` the plain dictionary behind the mapping (read-only, please).
 
     Args:
         parameters: name -> distribution (or its short dictionary form), in the order of the columns.
@@ -232,6 +232,9 @@ class Columns:
         self.binned = (self.levels > 0) & ~self.log  # equal bins: int, stepped float, choice
         self._all_float = all(dist.kind == "float" for dist in distributions)
         self._all_linear = not (self.binned.any() or self.log.any())
+        with np.errstate(over="ignore"):
+            span = self.high - self.low
+        self._span = span if np.isfinite(span).all() else None
         self._log_low, self._log_high = np.zeros(d), np.zeros(d)
         margin = np.where(self.integer, 0.5, 0.0)
         self._log_low[self.log] = np.log((self.low - margin)[self.log])
@@ -255,6 +258,8 @@ class Columns:
 
     def decode(self, unit: FloatArray) -> FloatArray:
         unit = np.asarray(unit, float)
+        if self._all_linear and self._span is not None:
+            return np.minimum(self.low + self._span * unit, self.high)
         raw = self.low * (1.0 - unit) + self.high * unit  # in this form huge ranges do not overflow
         if not self._all_linear:
             self._decode_binned(unit, raw)
@@ -291,6 +296,9 @@ class Columns:
     def to_params(self, names: tuple[str, ...], raw: FloatArray) -> dict[str, Any]:
         values = raw.tolist()
         if self._all_float:
+            total = sum(values)
+            if total == total:  # no NaN among them, so nothing to leave out
+                return dict(zip(names, values, strict=True))
             return {name: value for name, value in zip(names, values, strict=True) if value == value}
         params: dict[str, Any] = {}
         for name, dist, value in zip(names, self.distributions, values, strict=True):

@@ -9,7 +9,7 @@ from tunesmith.executors._base import BaseExecutor
 
 
 class ThreadExecutor(BaseExecutor):
-    """Evaluates in ``n`` threads; closures and objects of the caller are shared, as Optuna's ``n_jobs`` users expect."""
+    """Evaluates in ``n`` threads; closures and objects of the caller are shared, as users of ``n_jobs`` expect."""
 
     def __init__(self, n: int) -> None:
         self.n = n

@@ -1,4 +1,4 @@
-"""Stopping rules, one a file. Classes are found by name: ``pruners.MedianPruner``, ``create_study(pruner="median")``."""
+"""Stopping rules, one a file, found by name: ``pruners.MedianPruner``, ``create_study(pruner="median")``."""
 
 from __future__ import annotations
 

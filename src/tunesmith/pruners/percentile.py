@@ -1,7 +1,7 @@
 """The percentile rule, and the median rule as its most used case.
 
-Golovin, D. et al. (2017): Google Vizier, section 3.2.2 (median stopping rule), in the variant Optuna made customary: the best value
-so far against the percentile of the finished trials' values at the same step.
+Golovin, D. et al. (2017): Google Vizier, section 3.2.2 (median stopping rule), in the variant Optuna made customary:
+the best value so far against the percentile of the finished trials' values at the same step.
 """
 
 from __future__ import annotations

@@ -54,9 +54,7 @@ class BaseSampler(ABC):
             n: how many.
         """
 
-    def independent(
-        self, name: str, distribution: BaseDistribution, history: History, rng: np.random.Generator
-    ) -> Any:
+    def independent(self, name: str, distribution: BaseDistribution, history: History, rng: np.random.Generator) -> Any:
         """A value for a parameter that ``propose`` could not know yet; uniform on the parameter's scale."""
         space = Space({name: distribution})
         return space.to_params(space.decode(rng.random((1, 1)))[0])[name]

@@ -1,11 +1,12 @@
-"""Adding whole trials to a study."""
+"""Putting trials into a study by hand: whole records, or configurations to be evaluated next."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tunesmith import events as ev
-from tunesmith.distributions import check_same_kind
+from tunesmith.distributions import check_same_kind, choice_to_json
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.space import Space
 from tunesmith.study._log import StudyLog
@@ -66,3 +67,36 @@ def _fields(trial: FrozenTrial, spaces: dict[str, ev.Event]) -> dict[str, Any]:
     if trial.system_attrs:
         fields["sa"] = {k: ev.attr_to_json(clean_attr(k, v)) for k, v in trial.system_attrs.items()}
     return fields
+
+
+def enqueue(log: StudyLog, params: Mapping[str, Any], user_attrs: Mapping[str, Any] | None) -> None:
+    """Append a WAITING trial with these parameters.
+
+    Raises:
+        InvalidTypeError: parameters or attributes that cannot be kept.
+    """
+    if not isinstance(params, Mapping):
+        raise InvalidTypeError(f"`params` must be a dictionary, but is {params!r}.")
+    attrs = {k: ev.attr_to_json(clean_attr(k, v)) for k, v in (user_attrs or {}).items()}
+    fixed = {k: choice_to_json(clean_param(k, v)) for k, v in params.items()}
+    with log.lock:
+        log.sync()
+        fate = False
+        while not fate:
+            event: ev.Event = {"e": "wait", "n": log.fold.n_trials, "p": fixed, "t": ev.now()}
+            if attrs:
+                event["ua"] = attrs
+            fate = log.append([event])[-1]
+
+
+def clean_param(name: Any, value: Any) -> Any:
+    """A parameter value as it can be kept: NumPy scalars as Python numbers, lists as tuples."""
+    if not isinstance(name, str) or not name:
+        raise InvalidTypeError(f"A parameter name must be a non-empty string, but is {name!r}.")
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+    if isinstance(value, list):
+        value = tuple(value)
+    if isinstance(value, complex):
+        raise InvalidTypeError(f"The value {value!r} of {name!r} is complex; parameters are real numbers or choices.")
+    return value

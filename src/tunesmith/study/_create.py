@@ -110,7 +110,9 @@ def _count(value: Any, what: str) -> int:
 def _seed(seed: int | None, sampler: BaseSampler) -> int:
     if seed is None:
         seed = sampler.study_seed
-    return _count(seed, "seed") if seed is not None else int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> 1)
+    return (
+        _count(seed, "seed") if seed is not None else int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> 1)
+    )
 
 
 def _find(store: BaseStorage, name: str) -> str:
@@ -144,7 +146,9 @@ def load_study(
     if study_name is None:
         names = [r.name for r in store.studies()]
         if len(names) != 1:
-            raise InvalidValueError(f"`study_name` may be None only if the storage holds one study; it holds {names[:10]}.")
+            raise InvalidValueError(
+                f"`study_name` may be None only if the storage holds one study; it holds {names[:10]}."
+            )
         study_name = names[0]
     log = StudyLog(store, _find(store, study_name))
     log.sync()
@@ -230,15 +234,28 @@ def get_all_study_summaries(storage: str | BaseStorage, include_best_trial: bool
         states = {s.name: sum(t.state == s for t in trials) for s in TrialState}
         summaries.append(
             StudySummary(
-                record.name, study.directions, best, study.user_attrs, study.system_attrs, len(trials), start, last,
-                {k: v for k, v in states.items() if v}, log.fold.config.get("sampler", {}).get("name", "?"),
-            )  # fmt: skip
+                record.name,
+                study.directions,
+                best,
+                study.user_attrs,
+                study.system_attrs,
+                len(trials),
+                start,
+                last,
+                {k: v for k, v in states.items() if v},
+                log.fold.config.get("sampler", {}).get("name", "?"),
+            )
         )
     return summaries
 
 
 def minimize(
-    func: Any, space: Space | Mapping[str, BaseDistribution], n_trials: int, *, direction: str = "minimize", **options: Any
+    func: Any,
+    space: Space | Mapping[str, BaseDistribution],
+    n_trials: int,
+    *,
+    direction: str = "minimize",
+    **options: Any,
 ) -> Study:
     """Search with a plain function of the parameters: ``minimize(lambda x, y: ..., {"x": Float(0, 1), ...}, 50)``.
 

@@ -33,11 +33,13 @@ def parse_directions(direction: Any, directions: Sequence[Any] | None) -> list[S
     if direction is not None and directions is not None:
         raise InvalidValueError("Give either `direction` or `directions`, not both.")
     if isinstance(directions, (str, StudyDirection)):
-        raise InvalidValueError(f"`directions` must be a list, but is {directions!r}; use `direction` for one objective.")
+        raise InvalidValueError(
+            f"`directions` must be a list, but is {directions!r}; use `direction` for one objective."
+        )
     given = [direction if direction is not None else "minimize"] if directions is None else list(directions)
     if not given:
         raise InvalidValueError("`directions` must name at least one objective, but is empty.")
-    found = []
+    found: list[StudyDirection] = []
     for word in given:
         if isinstance(word, StudyDirection) and word is not StudyDirection.NOT_SET:
             found.append(word)

@@ -184,7 +184,9 @@ class Loop:
             state, error = TrialState.FAIL, failure
         except BaseException as interrupt:
             self.session.release(trial)
-            _logger.warning("Trial %d was interrupted (%s) and waits for another attempt.", trial.number, _name(interrupt))
+            _logger.warning(
+                "Trial %d was interrupted (%s) and waits for another attempt.", trial.number, _name(interrupt)
+            )
             if isinstance(interrupt, Stopped):
                 return None
             raise

@@ -56,7 +56,8 @@ class Progress(NoProgress):
             from rich import progress
 
             self._bar = progress.Progress(
-                progress.TextColumn("{task.description}"), progress.BarColumn(), progress.TextColumn("{task.fields[count]}"),
+                progress.TextColumn("{task.description}"), progress.BarColumn(),
+                progress.TextColumn("{task.fields[count]}"),
                 progress.TimeElapsedColumn(), progress.TextColumn("left"), progress.TimeRemainingColumn(),
                 progress.TextColumn("{task.fields[note]}"), console=self._console,
             )  # fmt: skip
@@ -99,7 +100,9 @@ class Progress(NoProgress):
         count = f"{self._done}/{self._n_trials}" if self._n_trials is not None else str(self._done)
         seconds = time.monotonic() - self._begin
         if self._bar is not None:
-            completed = self._done if self._n_trials is not None or self._timeout is None else min(seconds, self._timeout)
+            completed = (
+                self._done if self._n_trials is not None or self._timeout is None else min(seconds, self._timeout)
+            )
             self._bar.update(self._task, completed=completed, count=count, note=self._note())
         elif time.monotonic() - self._last_line >= PLAIN_SECONDS:
             self._last_line = time.monotonic()

@@ -104,6 +104,6 @@ class Proposer:
         """The declared space, or the one that grew from all names seen so far (with their latest distributions)."""
         if self.declared is not None:
             return self.declared
-        if self._grown_at != (id(fold), fold.shape):
-            self._grown, self._grown_at = Space(fold.distributions), (id(fold), fold.shape)
+        if self._grown_at != (id(fold), fold.table.shape):
+            self._grown, self._grown_at = Space(fold.distributions), (id(fold), fold.table.shape)
         return self._grown

@@ -87,7 +87,9 @@ class Session:
                     enqueued = fold.open.get(number)
                     new, given = self.proposer.fill(event, fold, self.log.position, enqueued, fixed, tags)
                     before = [*before, *new]
-                if self.log.append([*before, event])[-1]:
+                fate = self.log.append([*before, event])[-1]
+                self._announced = (self.worker["w"], self.proposer.sampler, self.pruner)
+                if fate:
                     return self.take(self.log.fold.open[number], by_ask, given)
 
     def _preamble(self) -> list[ev.Event]:
@@ -95,7 +97,6 @@ class Session:
         worker, sampler = self.worker, self.proposer.sampler
         if self._announced == (worker["w"], sampler, self.pruner):
             return []
-        self._announced = (worker["w"], sampler, self.pruner)
         config = {"e": "config", "sampler": sampler.spec(), "pruner": self.pruner.spec()}
         known = self.log.fold.config
         changed = any(known.get(k) != config[k] for k in ("sampler", "pruner"))
@@ -223,9 +224,7 @@ class Session:
             "its result is not recorded."
         )
 
-    def finish(
-        self, trial: Trial, state: TrialState, values: list[float] | None, why: str | None = None
-    ) -> None:
+    def finish(self, trial: Trial, state: TrialState, values: list[float] | None, why: str | None = None) -> None:
         """Tell a live trial's end.
 
         Raises:
@@ -251,12 +250,13 @@ class Session:
     def release(self, trial: Trial) -> None:
         """Give an interrupted trial back: it waits for another attempt under the same number and parameters.
 
-        After ``ATTEMPTS`` attempts it becomes FAIL instead, so that a trial that kills its process cannot do so for ever.
+        After ``ATTEMPTS`` attempts it becomes FAIL instead: a trial that kills its process must not do so for ever.
         """
         if trial.attempt >= ATTEMPTS:
-            return self.finish(trial, TrialState.FAIL, None, _interrupted(trial.attempt))
-        self.write(trial, {"e": "release", "t": ev.now()})
-        self.forget(trial.number)
+            self.finish(trial, TrialState.FAIL, None, _interrupted(trial.attempt))
+        else:
+            self.write(trial, {"e": "release", "t": ev.now()})
+            self.forget(trial.number)
 
     def pause(self, trial: Trial) -> None:
         """The trial is PAUSED; it stays live, because its generator is kept."""
@@ -276,7 +276,8 @@ class Session:
     def sweep(self, *, own: bool = False) -> None:
         """Release what dead processes of this machine (and, if ``own``, this process) left RUNNING.
 
-        After ``ATTEMPTS`` attempts a trial becomes FAIL instead, as in :meth:`release`. Trials of ``study.ask()`` belong to whoever will tell them and are left alone.
+        After ``ATTEMPTS`` attempts a trial becomes FAIL instead, as in :meth:`release`. Trials of ``study.ask()``
+        belong to whoever will tell them and are left alone.
         """
         with self.log.lock:
             self.log.sync()

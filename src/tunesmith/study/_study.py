@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunesmith import events as ev
 from tunesmith import logging
-from tunesmith.distributions import BaseDistribution, choice_to_json
-from tunesmith.exceptions import InvalidTypeError, InvalidValueError, StaleTrialError, UpdateFinishedTrialError
+from tunesmith.distributions import BaseDistribution
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError, UpdateFinishedTrialError
 from tunesmith.history import History
 from tunesmith.pruners import BasePruner
 from tunesmith.pruners import from_spec as pruner_from_spec
@@ -17,7 +17,7 @@ from tunesmith.records import frozen_trial, frozen_trials
 from tunesmith.samplers import BaseSampler
 from tunesmith.samplers import from_spec as sampler_from_spec
 from tunesmith.space import Space
-from tunesmith.study._add import add_events
+from tunesmith.study._add import add_events, enqueue
 from tunesmith.study._direction import StudyDirection
 from tunesmith.study._log import StudyLog
 from tunesmith.study._loop import Callback, Loop, Objective, Paused, Settings, check_settings, last_report, warn_endless
@@ -34,15 +34,16 @@ if TYPE_CHECKING:
 
 _logger = logging.get_logger("tunesmith.study")
 _ATTRS = (
-    "number", "value", "datetime_start", "datetime_complete", "duration", "params", "user_attrs", "system_attrs", "state"
+    "number", "value", "datetime_start", "datetime_complete", "duration", "params", "user_attrs", "system_attrs",
+    "state",
 )  # fmt: skip
 
 
 class Study:
     """A search: a log of trials, a sampler that proposes and a pruner that stops.
 
-    Made by :func:`tunesmith.create_study` and :func:`tunesmith.load_study`. Every public method may be called from several
-    threads. A reading property first reads what other processes have appended.
+    Made by :func:`tunesmith.create_study` and :func:`tunesmith.load_study`. Every public method may be called from
+    several threads. A reading property first reads what other processes have appended.
     """
 
     def __init__(
@@ -174,7 +175,7 @@ class Study:
         return self.get_trials()
 
     def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
-        """Trials by number, optionally only those in ``states``. Records are made anew; ``deepcopy`` is for Optuna's sake."""
+        """Trials by number, optionally only those in ``states``. Always new objects, ``deepcopy`` or not."""
         with self._log.lock:
             if self._made is not None:
                 self._made.flush_all()
@@ -238,14 +239,13 @@ class Study:
         Raises:
             SearchSpaceExhaustedError: the sampler has nothing left to propose.
         """
-        fixed = None
+        fixed: Space | None = None
         if fixed_distributions is not None:
             is_space = isinstance(fixed_distributions, Space)
-            fixed = fixed_distributions if is_space else Space(fixed_distributions)
+            fixed = fixed_distributions if is_space else Space(fixed_distributions)  # type: ignore[assignment]
         trial = self._session.claim(by_ask=True, fixed=fixed)
-        if fixed is not None:
-            names = fixed.active({n: None for n in fixed}) if not fixed.conditions else trial._proposal
-            for name in names:
+        for name in fixed.ordered if fixed is not None else ():
+            if fixed is not None and fixed.holds(name, trial._params):
                 trial._suggest(name, fixed[name])
         return trial
 
@@ -277,7 +277,9 @@ class Study:
             if held is None:
                 if skip_if_finished:
                     return self._frozen(number)
-                raise _FinishedValueError(f"Cannot tell trial {number}: it is {self._frozen(number).state.name} already.")
+                raise _FinishedValueError(
+                    f"Cannot tell trial {number}: it is {self._frozen(number).state.name} already."
+                )
             if held.state not in (TrialState.RUNNING, TrialState.PAUSED):
                 raise InvalidValueError(f"Cannot tell a {held.state.name} trial ({number}); ask() for it first.")
             told = as_values(values)
@@ -333,9 +335,9 @@ class Study:
         """Evaluate ``func`` again and again.
 
         Args:
-            func: takes a :class:`~tunesmith.trial.Trial`; returns the value(s), or is a generator that yields after every
-                epoch: ``value``, ``(step, value)`` or a dictionary of metrics (its first entry, or the one named by
-                :meth:`set_metric_names`, is the objective). Each yield is a report and a decision point. The result is
+            func: takes a :class:`~tunesmith.trial.Trial`; returns the value(s), or is a generator that yields after
+                every epoch: ``value``, ``(step, value)`` or a dictionary of metrics (its first entry, or the one
+                named by :meth:`set_metric_names`, is the objective). Each yield is a report and a decision point. The result is
                 what a generator returns, else its last yield.
             n_trials: configurations to start in this call (continuing a paused one is free); ``None``: no limit.
             timeout: start none after this many seconds; ``None``: no limit.
@@ -384,20 +386,10 @@ class Study:
             user_attrs: attributes of the trial.
             skip_if_exists: do nothing when a trial with these parameters exists or is queued.
         """
-        if not isinstance(params, Mapping):
-            raise InvalidTypeError(f"`params` must be a dictionary, but is {params!r}.")
         if skip_if_exists and self._exists(params):
             _logger.info("A trial with the parameters %s exists already; it is not enqueued again.", params)
             return
-        attrs = {k: ev.attr_to_json(clean_attr(k, v)) for k, v in (user_attrs or {}).items()}
-        fixed = {k: choice_to_json(clean_param(k, v)) for k, v in params.items()}
-        with self._log.lock:
-            self._log.sync()
-            fate = False
-            while not fate:
-                number = self._log.fold.n_trials
-                event = {"e": "wait", "n": number, "p": fixed, "t": ev.now(), **({"ua": attrs} if attrs else {})}
-                fate = self._log.append([event])[-1]
+        enqueue(self._log, params, user_attrs)
 
     def _exists(self, params: Mapping[str, Any]) -> bool:
         for trial in self.get_trials():
@@ -417,19 +409,3 @@ class Study:
 
 class _FinishedValueError(UpdateFinishedTrialError, ValueError):
     """Optuna raises a ``ValueError`` here."""
-
-
-def clean_param(name: Any, value: Any) -> Any:
-    """A parameter value as it can be kept: NumPy scalars as Python numbers, lists as tuples."""
-    if not isinstance(name, str) or not name:
-        raise InvalidTypeError(f"A parameter name must be a non-empty string, but is {name!r}.")
-    if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
-        value = value.item()
-    if isinstance(value, list):
-        value = tuple(value)
-    if isinstance(value, complex):
-        raise InvalidTypeError(f"The value {value!r} of {name!r} is complex; parameters are real numbers or choices.")
-    return value
-
-
-__all__ = ["Callable", "StaleTrialError", "Study"]

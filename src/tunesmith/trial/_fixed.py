@@ -29,7 +29,9 @@ class FixedTrial(BaseTrial):
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         if name not in self._params:
-            raise InvalidValueError(f"The parameter {name!r} is not among the fixed ones {sorted(self._params)}; add it.")
+            raise InvalidValueError(
+                f"The parameter {name!r} is not among the fixed ones {sorted(self._params)}; add it."
+            )
         value = self._params[name]
         if not distribution.contains(value):
             raise InvalidValueError(f"The fixed value {value!r} of {name!r} is not in {distribution!r}.")

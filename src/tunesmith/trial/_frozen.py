@@ -150,7 +150,7 @@ class FrozenTrial(BaseTrial):
         return f"FrozenTrial({', '.join(f'{k}={v!r}' for k, v in self._fields().items())})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTrial:
-        return FrozenTrial(value=None, **copy.deepcopy({k: v for k, v in self._fields().items()}, memo))
+        return FrozenTrial(value=None, **copy.deepcopy(self._fields(), memo))
 
     def validate(self) -> None:
         """Check that the record is consistent.
@@ -173,7 +173,7 @@ class FrozenTrial(BaseTrial):
                 raise InvalidValueError(f"The values of a COMPLETE trial must not be NaN, but are {self.values}.")
         if set(self.params) != set(self.distributions):
             raise InvalidValueError(
-                f"`params` {sorted(self.params)} and `distributions` {sorted(self.distributions)} must have the same names."
+                f"`params` {sorted(self.params)} and `distributions` {sorted(self.distributions)} must name the same."
             )
         for name, value in self.params.items():
             if not self.distributions[name].contains(value):

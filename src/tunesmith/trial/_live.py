@@ -34,7 +34,7 @@ class Pending:
         constraints: key -> value.
     """
 
-    __slots__ = ("late", "reports", "user_attrs", "constraints")
+    __slots__ = ("constraints", "late", "reports", "user_attrs")
 
     def __init__(self) -> None:
         self.late: dict[str, BaseDistribution] = {}

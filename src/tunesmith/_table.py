@@ -1,0 +1,191 @@
+"""The columns of finished trials, and where a parameter's values go. Written by the fold, row after row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tunesmith._columns import Column
+from tunesmith.distributions import BaseDistribution, CategoricalDistribution, choice_key
+from tunesmith.space import EXACT, Space
+
+#: Columns of the integer table, in this order.
+INT_COLUMNS = ("number", "state", "start", "complete", "spaces")
+
+
+class Layout:
+    """Where the values of a space go: column indices, and maps from choice index to code."""
+
+    __slots__ = ("columns", "leading", "maps", "maybe_big")
+
+    def __init__(self, columns: list[int], maps: list[tuple[int, list[int]]], maybe_big: bool) -> None:
+        self.columns = np.array(columns, np.intp)
+        self.maps = maps
+        self.maybe_big = maybe_big
+        self.leading = len(columns) if columns == list(range(len(columns))) else -1
+
+
+class Table:
+    """Growing columns; rows that are written never change.
+
+    Attributes:
+        X: raw parameter values, one column a parameter; NaN where it was not active.
+        Y: objective values.
+        ints: the columns named by ``INT_COLUMNS``; ``spaces`` is an index into the attribute of that name.
+        reports: row, step, metric and value of every report.
+        tags: tag name -> column.
+        names: parameter names in column order.
+        distributions: name -> its latest distribution.
+        categories: name -> the values its codes stand for.
+        metrics: names of reported metrics; 0 is the objective.
+        spaces: the combinations of space ids that trials' values were written with.
+        big: (row, column) -> an integer that float64 cannot hold exactly.
+        user_attrs, system_attrs, constraints: row -> dictionary, for the rows that have any.
+        shape: changes whenever ``distributions`` does.
+    """
+
+    def __init__(self) -> None:
+        self.X = Column(np.float64, 4, np.nan)
+        self.Y = Column(np.float64, 1, np.nan)
+        self.ints = Column(np.int64, len(INT_COLUMNS))
+        self.reports = (Column(np.int32), Column(np.int64), Column(np.int32), Column(np.float64))
+        self.tags: dict[str, Column] = {}
+        self.names: list[str] = []
+        self.distributions: dict[str, BaseDistribution] = {}
+        self.categories: dict[str, list[Any]] = {}
+        self.metrics: list[str] = [""]
+        self.spaces: list[tuple[str, ...]] = [()]
+        self.big: dict[tuple[int, int], int] = {}
+        self.user_attrs: dict[int, dict[str, Any]] = {}
+        self.system_attrs: dict[int, dict[str, Any]] = {}
+        self.constraints: dict[int, dict[str, float]] = {}
+        self.shape = 0
+        self._codes: dict[str, dict[tuple[Any, ...], int]] = {}
+        self._layouts: dict[str, Layout] = {}
+        self._spaces_of: dict[tuple[str, ...], int] = {(): 0}
+        self._latest: str | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return self.ints.n
+
+    def new_row(
+        self,
+        number: int,
+        state: int,
+        start: int,
+        complete: int,
+        y: list[Any] | None,
+        parts: list[tuple[Space, list[Any]]],
+    ) -> int:
+        """Write a finished trial; return its row.
+
+        Args:
+            number, state, start, complete: as in the columns of the same names.
+            y: objective values (numbers, or "nan", "inf", "-inf"), or ``None``.
+            parts: spaces and their values as they stand in events; later ones override earlier ones.
+        """
+        row = self.ints.new_row()
+        spaces = self._spaces_index(tuple([space.id for space, _ in parts]))
+        self.ints.data[row] = (number, state, start, complete, spaces)
+        self.Y.new_row()
+        if y is not None:
+            self.Y.data[row] = [float(v) for v in y]
+        self.X.new_row()
+        for space, raw in parts:
+            self._write(row, self.layout(space), raw)
+        return row
+
+    def layout(self, space: Space) -> Layout:
+        """Give every name of the space a column; remember its distribution as the latest."""
+        layout = self._layouts.get(space.id)
+        if layout is None:
+            columns, maps, big = [], [], False
+            for i, (name, dist) in enumerate(space.distributions.items()):
+                column = self._column(name, isinstance(dist, CategoricalDistribution))
+                columns.append(column)
+                if isinstance(dist, CategoricalDistribution):
+                    codes = [self._code(self.names[column], choice) for choice in dist.choices]
+                    if codes != list(range(len(codes))):
+                        maps.append((i, codes))
+                elif dist.kind == "int" and max(abs(dist.low), abs(dist.high)) > EXACT:  # type: ignore[attr-defined]
+                    big = True
+            layout = self._layouts[space.id] = Layout(columns, maps, big)
+        if space.id != self._latest:
+            self._latest = space.id
+            self.shape += 1
+            self.distributions.update(space.distributions)
+        return layout
+
+    def _column(self, name: str, categorical: bool) -> int:
+        if name in self.names and (name in self.categories) != categorical:
+            name += " (categorical)" if categorical else " (number)"  # two workers disagreed; neither may be lost
+        if name not in self.names:
+            self.names.append(name)
+            if categorical:
+                self.categories[name] = []
+            if len(self.names) > self.X.data.shape[1]:
+                self.X.widen(max(len(self.names), self.X.data.shape[1] + self.X.data.shape[1] // 2))
+        return self.names.index(name)
+
+    def _code(self, name: str, choice: Any) -> int:
+        codes = self._codes.setdefault(name, {})
+        table = self.categories[name]
+        key = choice_key(choice)
+        if key not in codes:
+            codes[key] = len(table)
+            table.append(choice)
+        return codes[key]
+
+    def _spaces_index(self, ids: tuple[str, ...]) -> int:
+        if ids not in self._spaces_of:
+            self._spaces_of[ids] = len(self.spaces)
+            self.spaces.append(ids)
+        return self._spaces_of[ids]
+
+    def _write(self, row: int, layout: Layout, raw: list[Any]) -> None:
+        if layout.maps:
+            raw = list(raw)
+            for j, codes in layout.maps:
+                raw[j] = codes[raw[j]]
+        if layout.leading >= 0:
+            self.X.data[row, : layout.leading] = raw
+        else:
+            self.X.data[row, layout.columns] = raw
+        if layout.maybe_big:
+            for column, value in zip(layout.columns.tolist(), raw, strict=True):
+                if isinstance(value, int) and abs(value) > EXACT:
+                    self.big[row, column] = value
+
+    def blank(self, row: int, space: Space, unused: set[str]) -> None:
+        """Mark parameters that were proposed and not used as not active."""
+        for name, column in zip(space.names, self.layout(space).columns.tolist(), strict=True):
+            if name in unused:
+                self.X.data[row, column] = np.nan
+
+    def write_reports(self, row: int, reports: list[list[Any]]) -> None:
+        """Add a finished trial's reports (``[step, value]`` or ``[step, value, metric]``)."""
+        rows, steps, metrics, values = self.reports
+        rows.extend([row] * len(reports))
+        steps.extend([r[0] for r in reports])
+        values.extend([float(r[1]) for r in reports])
+        metrics.extend([self._metric(r[2]) if len(r) > 2 else 0 for r in reports])
+
+    def _metric(self, name: str) -> int:
+        if name not in self.metrics:
+            self.metrics.append(name)
+        return self.metrics.index(name)
+
+    def write_tags(self, row: int, tags: dict[str, Any]) -> None:
+        """Add a finished trial's tags (numbers or lists of numbers)."""
+        for name, value in tags.items():
+            values = value if isinstance(value, list) else [value]
+            column = self.tags.get(name)
+            if column is None:
+                column = self.tags[name] = Column(np.float64, len(values), np.nan)
+            column.widen(len(values))
+            while column.n <= row:
+                column.new_row()
+            column.data[row, : len(values)] = [np.nan if v is None else float(v) for v in values]
