@@ -24,6 +24,7 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.NotIn: lambda a, b: a not in b,
 }
 _MAX_LENGTH = 2000
+_MAX_DEPTH = 50
 
 
 class Condition:
@@ -43,34 +44,36 @@ class Condition:
             raise InvalidValueError(f"A condition of {len(text)} characters is too long (at most {_MAX_LENGTH}).")
         try:
             tree = ast.parse(text.strip(), mode="eval").body
-        except (SyntaxError, ValueError, RecursionError) as error:
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise InvalidValueError(f"The condition {text!r} cannot be parsed: {error}.") from None
         self.text = text
         self.names: set[str] = set()
-        self._check(tree)
+        self._check(tree, 0)
         if not self.names:
             raise InvalidValueError(f"The condition {text!r} reads no parameter.")
         self._tree = tree
 
-    def _check(self, node: ast.AST) -> None:
+    def _check(self, node: ast.expr, depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            raise InvalidValueError(f"The condition {self.text[:80]!r}... is nested too deeply (at most {_MAX_DEPTH}).")
+        children: list[ast.expr] = []
         if isinstance(node, ast.Name):
             self.names.add(node.id)
-        elif isinstance(node, ast.Compare):
-            for child in (node.left, *node.comparators):
-                self._check(child)
+        elif isinstance(node, ast.Compare) and all(type(op) in _COMPARE for op in node.ops):
+            children = [node.left, *node.comparators]
         elif isinstance(node, ast.BoolOp):
-            for child in node.values:
-                self._check(child)
+            children = node.values
         elif isinstance(node, (ast.Tuple, ast.List)):
-            for child in node.elts:
-                self._check(child)
+            children = node.elts
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
-            self._check(node.operand)
+            children = [node.operand]
         elif not isinstance(node, ast.Constant):
             raise InvalidValueError(
-                f"The condition {self.text!r} uses {ast.unparse(node) if isinstance(node, ast.expr) else node!r}; only "
-                "comparisons, `in`, `and`, `or`, `not`, literals and parameter names are understood."
+                f"The condition {self.text!r} uses {ast.get_source_segment(self.text.strip(), node)!r}; only comparisons "
+                "(but not `is`), `in`, `and`, `or`, `not`, literals and parameter names are understood."
             )
+        for child in children:
+            self._check(child, depth + 1)
 
     def __call__(self, params: Mapping[str, Any]) -> bool:
         """Whether the condition holds for the active ``params``; a missing (inactive) parameter makes it false."""

@@ -30,6 +30,9 @@ CategoricalChoiceType = None | bool | int | float | str | tuple
 #: A value is on the grid of a step when it is this close to a whole number of steps (relative to one step).
 _STEP_TOLERANCE = 1.0e-8
 
+#: Enough digits for the widest range of floats divided by the smallest step.
+_DECIMAL = decimal.Context(prec=700)
+
 
 def _real(value: Any, name: str) -> float:
     """``value`` as a finite float, or a typed error that names the argument."""
@@ -46,20 +49,24 @@ def _real(value: Any, name: str) -> float:
 
 def _integer(value: Any, name: str) -> int:
     """``value`` as an int; integral floats such as 8.0 are understood, 1.5 is an error."""
-    if isinstance(value, Integral) and not isinstance(value, bool):
-        return int(value)
     number = _real(value, name)
+    if isinstance(value, Integral):
+        return int(value)
     if number != int(number):
         raise InvalidValueError(f"`{name}` of an integer parameter must be a whole number, but is {value!r}.")
     return int(number)
 
 
 def _adjusted_high(low: Any, high: Any, step: Any) -> Any:
-    """The largest value ``low + k * step <= high``, in decimal arithmetic; warns when it is not ``high``."""
-    d_low, d_high, d_step = (decimal.Decimal(str(v)) for v in (low, high, step))
-    if (d_high - d_low) % d_step == 0:
+    """The largest value ``low + k * step <= high``, in exact arithmetic; warns when it is not ``high``."""
+    if isinstance(high, int):
+        adjusted = low + (high - low) // step * step
+    else:
+        with decimal.localcontext(_DECIMAL):
+            d_low, d_high, d_step = (decimal.Decimal(str(v)) for v in (low, high, step))
+            adjusted = high if (d_high - d_low) % d_step == 0 else float((d_high - d_low) // d_step * d_step + d_low)
+    if adjusted == high:
         return high
-    adjusted = type(high)((d_high - d_low) // d_step * d_step + d_low)
     warnings.warn(
         f"The range [{low}, {high}] is not divisible by step {step}; the upper end becomes {adjusted}.",
         stacklevel=4,
@@ -177,7 +184,7 @@ class FloatDistribution(BaseDistribution):
     def to_internal_repr(self, value: Any) -> float:
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise InvalidValueError(f"{value!r} cannot be read as a float.") from None
         if math.isnan(number) or (self.log and number <= 0.0):
             raise InvalidValueError(f"{value!r} is not a value of {self!r}.")
@@ -231,7 +238,7 @@ class IntDistribution(BaseDistribution):
     def to_internal_repr(self, value: Any) -> float:
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise InvalidValueError(f"{value!r} cannot be read as an integer.") from None
         if math.isnan(number) or (self.log and number <= 0.0):
             raise InvalidValueError(f"{value!r} is not a value of {self!r}.")

@@ -12,7 +12,7 @@ where a number is expected. Times are microseconds since 1970 in UTC.
 - ``worker``: ``w``, ``host``, ``pid``, ``start``: who the tokens ``w.*`` belong to.
 - ``wait``: ``n``, ``p``, ``ua``, ``t``: enqueue a trial with fixed parameters.
 - ``ask``: ``n``, ``k`` token, ``t``: claim a trial. ``at`` is the position the proposal was computed from, ``s`` its
-  space id and ``p`` its values (numbers; of a choice its index), ``f`` fixed values whose distribution is not known yet,
+  space id and ``p`` its values (numbers; of a choice its index), ``f`` fixed values without a known distribution,
   ``g`` tags, ``o`` 1 if made by ``study.ask()`` (then it is never released on its own).
 - ``up``: ``n``, ``k`` and a change of a running trial: ``l`` late parameters (``[space id, values]``), ``r`` reports
   (``[step, value]`` or ``[step, value, metric]``), ``ua`` user attributes, ``c`` constraints.

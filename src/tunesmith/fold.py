@@ -129,6 +129,8 @@ class Fold:
 
     def next_waiting(self) -> int | None:
         """The smallest number that waits to be claimed."""
+        if not self.open:
+            return None
         return min((t.number for t in self.open.values() if t.state == TrialState.WAITING), default=None)
 
     def history(self) -> History:

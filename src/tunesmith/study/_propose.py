@@ -63,21 +63,22 @@ class Proposer:
         params = {**proposal.params, **given} if given else proposal.params
         joint = self._joint(space, params, given)
         before: list[ev.Event] = []
-        if len(joint):
+        names = joint.names
+        if names:
             if joint.id not in fold.spaces:
                 before.append(ev.space_event(joint))
                 fold.register(joint)
             event["s"] = joint.id
             event["p"] = joint.to_event(params)
-        if len(joint) < len(params):
+        if len(names) < len(params):
             # a value whose distribution is not known yet, or outside it, is judged when the objective asks for it
             outside = {n: v for n, v in params.items() if n not in joint and (n in given or n not in space)}
             if outside:
                 event["f"] = {n: choice_to_json(v) for n, v in outside.items()}
-        merged = {**(tags or {}), **({} if given else proposal.tags)}  # a changed proposal is no step of the method
-        if merged:
-            event["g"] = merged
-        return before, ({n: params[n] for n in joint.names}, joint.distributions)
+            params = {n: params[n] for n in names}
+        if tags or (proposal.tags and not given):  # a changed proposal is no step of the method
+            event["g"] = {**(tags or {}), **({} if given else proposal.tags)}
+        return before, (params, joint.distributions)
 
     def _ask(self, space: Space, fold: Fold, number: int) -> Proposal:
         found = self.sampler.propose(space, fold.history(), trial_rng(fold.meta["seed"], number), 1)

@@ -73,12 +73,14 @@ class Session:
         with self.log.lock:
             if not synced:
                 self.log.sync()
+            announced = (self.worker["w"], self.proposer.sampler, self.pruner)
             while True:
                 fold = self.log.fold
                 waiting = fold.next_waiting()
                 number = fold.n_trials if waiting is None else waiting
-                before = self._preamble()
-                event: ev.Event = {"e": "ask", "n": number, "k": self._token(), "t": ev.now()}
+                before = [] if self._announced == announced else self._preamble()
+                self._claims += 1
+                event: ev.Event = {"e": "ask", "n": number, "k": f"{announced[0]}.{self._claims}", "t": ev.now()}
                 if by_ask:
                     event["o"] = 1
                 if waiting is not None and fold.open[waiting].parts:
@@ -88,19 +90,16 @@ class Session:
                     new, given = self.proposer.fill(event, fold, self.log.position, enqueued, fixed, tags)
                     before = [*before, *new]
                 fate = self.log.append([*before, event])[-1]
-                self._announced = (self.worker["w"], self.proposer.sampler, self.pruner)
+                self._announced = announced
                 if fate:
                     return self.take(self.log.fold.open[number], by_ask, given)
 
     def _preamble(self) -> list[ev.Event]:
         """Written before the first claim: who we are, and the sampler and pruner when they changed."""
-        worker, sampler = self.worker, self.proposer.sampler
-        if self._announced == (worker["w"], sampler, self.pruner):
-            return []
-        config = {"e": "config", "sampler": sampler.spec(), "pruner": self.pruner.spec()}
+        config = {"e": "config", "sampler": self.proposer.sampler.spec(), "pruner": self.pruner.spec()}
         known = self.log.fold.config
         changed = any(known.get(k) != config[k] for k in ("sampler", "pruner"))
-        return [worker, *([config] if changed else [])]
+        return [self.worker, *([config] if changed else [])]
 
     @property
     def worker(self) -> ev.Event:
@@ -108,10 +107,6 @@ class Session:
         if self._worker is None or self._worker["pid"] != os.getpid():
             self._worker = new_worker()
         return self._worker
-
-    def _token(self) -> str:
-        self._claims += 1
-        return f"{self.worker['w']}.{self._claims}"
 
     def take(self, held: OpenTrial, by_ask: bool, given: Given | None = None) -> Trial:
         """The live handle of a trial this process holds; ``given`` saves decoding what was just proposed."""
@@ -265,7 +260,8 @@ class Session:
     def resume(self, number: int, *, again: bool) -> bool:
         """Take a PAUSED trial; ``again`` when it has to begin from its start."""
         with self.log.lock:
-            token = self._token()
+            self._claims += 1
+            token = f"{self.worker['w']}.{self._claims}"
             event: ev.Event = {"e": "resume", "n": number, "k": token, **({"again": 1} if again else {})}
             if not self.log.append([*self._preamble(), event])[-1]:
                 return False
