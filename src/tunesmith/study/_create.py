@@ -186,6 +186,11 @@ def copy_study(
     study_id = target.create(_name(to_study_name if to_study_name is not None else from_study_name))
     for record in records:
         target.append(study_id, record)
+    log = StudyLog(target, study_id)
+    log.sync()
+    held = [t for t in log.fold.open.values() if t.state == TrialState.RUNNING and not t.by_ask]
+    if held:  # their workers go on with the original; in the copy these trials wait for another attempt
+        log.append([{"e": "release", "n": t.number, "k": t.token, "t": ev.now()} for t in held])
 
 
 def get_all_study_names(storage: str | BaseStorage) -> list[str]:

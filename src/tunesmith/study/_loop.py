@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import inspect
 import sys
-import threading
 import time
 import traceback
 import warnings
@@ -69,7 +68,6 @@ class Loop:
         self.started = 0
         self.busy = 0
         self.begin = time.monotonic()
-        self._lock = threading.Lock()
         self._abort = False
 
     def run(self) -> None:
@@ -104,7 +102,7 @@ class Loop:
                 try:
                     number = self._evaluate(work)
                 finally:
-                    with self._lock:
+                    with self.session.log.lock:
                         self.busy -= 1
                     if self.settings.gc_after_trial:
                         gc.collect()

@@ -1,0 +1,157 @@
+"""What several backends need: records as JSON, the errors of the contract, private files, and survival of ``fork``."""
+
+from __future__ import annotations
+
+import json
+import os
+import weakref
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+from tunesmith.exceptions import (
+    DuplicatedStudyError,
+    InvalidTypeError,
+    InvalidValueError,
+    StorageInternalError,
+    StudyNotFoundError,
+)
+from tunesmith.storages._base import Record
+
+Durability = Literal["process", "power"]
+
+# Cycles are left to the recursion limit: looking for them costs a tenth of the encoding.
+_FORMAT: dict[str, Any] = {"separators": (",", ":"), "allow_nan": False, "check_circular": False}
+_encode = json.JSONEncoder(ensure_ascii=False, **_FORMAT).encode
+_encode_ascii = json.JSONEncoder(ensure_ascii=True, **_FORMAT).encode
+
+
+def encode(value: Any) -> str:
+    """Compact JSON on one line, always encodable as UTF-8 (text with lone surrogates is escaped to ASCII).
+
+    Raises:
+        InvalidTypeError, InvalidValueError: JSON has no such value.
+    """
+    try:
+        text = _encode(value)
+    except TypeError as error:
+        raise InvalidTypeError(f"An event cannot be written as JSON: {error}. Convert it before appending.") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidValueError(f"An event cannot be written as JSON: {error}. Convert it before appending.") from error
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return _encode_ascii(value)
+    return text
+
+
+def decode(texts: Sequence[str]) -> list[Record] | int:
+    """Parse one JSON list per text; all in one call of the parser, which is several times faster than one by one.
+
+    Returns:
+        The lists; or, if one of the texts is not a JSON list, the index of the first such text.
+    """
+    try:
+        records = json.loads("[" + ",".join(texts) + "]")
+        if len(records) == len(texts) and all(type(record) is list for record in records):
+            return records
+    except (ValueError, RecursionError):
+        pass
+    records = []
+    for index, text in enumerate(texts):
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError):
+            return index
+        if type(record) is not list:
+            return index
+        records.append(record)
+    return records
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a study in every backend."""
+    if not isinstance(name, str):
+        raise InvalidTypeError(f"The name of a study must be a str, not {name!r} ({type(name).__name__}).")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidValueError(f"The study name {name!r} is not valid Unicode: {error.reason}. Rename it.") from error
+    if "\0" in name:
+        raise InvalidValueError(f"The study name {name!r} contains a NUL character. Rename it.")
+
+
+def check_durability(durability: str) -> None:
+    """Refuse anything but the two modes."""
+    if durability not in ("process", "power"):
+        raise InvalidValueError(f"durability must be 'process' or 'power', not {durability!r}.")
+
+
+def check_after(after: int) -> None:
+    """Refuse a negative number of known records."""
+    if after < 0:
+        raise InvalidValueError(f"after counts the records already read and must be >= 0, not {after!r}.")
+
+
+def not_found(study: str) -> StudyNotFoundError:
+    """The error for an id that no study has."""
+    return StudyNotFoundError(
+        f"There is no study with the id {study!r} in this storage: it was deleted, or it is in another storage."
+    )
+
+
+def duplicated(name: str) -> DuplicatedStudyError:
+    """The error for a name that is taken."""
+    return DuplicatedStudyError(
+        f"A study named {name!r} is already in this storage: load it (load_if_exists=True), delete it, or use "
+        "another name."
+    )
+
+
+def is_closed(what: str) -> StorageInternalError:
+    """The error for a handle that was closed."""
+    return StorageInternalError(f"{what} was closed: open it again.")
+
+
+def no_folder(path: str) -> InvalidValueError:
+    """The error for a path whose parent folder does not exist."""
+    folder = os.path.dirname(path)
+    return InvalidValueError(
+        f"Cannot create {path!r}: there is no folder {folder!r}. Create it (mkdir -p) or give another path."
+    )
+
+
+def sync_folder(path: str) -> None:
+    """Make the directory entry of a new file survive the loss of power."""
+    fd = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class Forkable(Protocol):
+    """Something that holds locks, descriptors or connections which a forked child must not share."""
+
+    def _after_fork(self) -> None: ...
+
+
+_forkables: weakref.WeakSet[Forkable] = weakref.WeakSet()
+
+
+def watch_forks(handle: Forkable) -> None:
+    """Call ``handle._after_fork()`` in every child that ``os.fork`` makes, before any other code runs there.
+
+    A child that noticed a changed process id at its first call would be too late: until then it holds a copy of the
+    parent's descriptor, and with it the parent's file lock, even after the parent died.
+    """
+    _forkables.add(handle)
+
+
+def _in_child() -> None:
+    for handle in list(_forkables):
+        handle._after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_in_child)

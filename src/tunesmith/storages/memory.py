@@ -1,0 +1,85 @@
+"""Logs in the memory of one process: the fastest storage, gone when the process ends."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+from tunesmith.exceptions import InvalidTypeError
+from tunesmith.storages._base import BaseStorage, Record, StudyRecord
+from tunesmith.storages._common import check_after, check_name, duplicated, not_found, watch_forks
+
+
+class InMemoryStorage(BaseStorage):
+    """Keeps the events as given, in lists. What ``storage=None`` means.
+
+    Nothing is serialised, so an event that JSON cannot hold is not noticed here.
+    """
+
+    persistent: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._names: dict[str, str] = {}  # id -> name, in order of creation
+        self._records: dict[str, list[Record]] = {}  # id -> records
+        watch_forks(self)
+
+    @classmethod
+    def for_testing(cls, directory: Path, **options: Any) -> InMemoryStorage:
+        """A new, empty storage."""
+        return cls(**options)
+
+    def studies(self) -> list[StudyRecord]:
+        """See :meth:`BaseStorage.studies`."""
+        with self._lock:
+            return [StudyRecord(study, name) for study, name in self._names.items()]
+
+    def create(self, name: str) -> str:
+        """See :meth:`BaseStorage.create`."""
+        check_name(name)
+        study = uuid.uuid4().hex
+        with self._lock:
+            if name in self._names.values():
+                raise duplicated(name)
+            self._records[study] = []
+            self._names[study] = name
+        return study
+
+    def delete(self, study: str) -> None:
+        """See :meth:`BaseStorage.delete`."""
+        with self._lock:
+            if study not in self._names:
+                raise not_found(study)
+            del self._names[study], self._records[study]
+
+    def read(self, study: str, after: int = 0) -> list[Record]:
+        """See :meth:`BaseStorage.read`. The events are shared with the log: do not change them."""
+        try:
+            records = self._records[study]
+        except KeyError:
+            raise not_found(study) from None
+        if after == len(records):
+            return []
+        check_after(after)
+        return records[after:]
+
+    def append(self, study: str, events: Record) -> int:
+        """See :meth:`BaseStorage.append`. The events are kept, not copied: do not change them afterwards."""
+        with self._lock:
+            try:
+                records = self._records[study]
+            except KeyError:
+                raise not_found(study) from None
+            records.append(list(events))
+            return len(records)
+
+    def __reduce__(self) -> NoReturn:
+        raise InvalidTypeError(
+            "InMemoryStorage lives in one process and cannot be sent to another. Use a path ending in .jsonl or a "
+            "sqlite:/// URL as storage."
+        )
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
