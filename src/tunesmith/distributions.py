@@ -173,12 +173,11 @@ class FloatDistribution(BaseDistribution):
     def contains(self, value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, Real):
             return False
-        number = float(value)
-        if not self.low <= number <= self.high:
+        if not self.low <= value <= self.high:  # type: ignore[operator]  # also an int too large for a float
             return False
         if self.step is None:
             return True
-        k = (number - self.low) / self.step
+        k = (float(value) - self.low) / self.step
         return abs(k - round(k)) < _STEP_TOLERANCE
 
     def to_internal_repr(self, value: Any) -> float:
@@ -240,7 +239,7 @@ class IntDistribution(BaseDistribution):
             number = float(value)
         except (TypeError, ValueError, OverflowError):
             raise InvalidValueError(f"{value!r} cannot be read as an integer.") from None
-        if math.isnan(number) or (self.log and number <= 0.0):
+        if not math.isfinite(number) or (self.log and number <= 0.0):
             raise InvalidValueError(f"{value!r} is not a value of {self!r}.")
         return number
 
@@ -369,12 +368,15 @@ def distribution_to_json(dist: BaseDistribution) -> str:
 
 def json_to_distribution(json_str: str) -> BaseDistribution:
     """Read a distribution in Optuna's JSON form or in the short form ``{"type": "float", ...}``."""
-    fields = json.loads(json_str)
-    if "name" not in fields:
+    try:
+        fields = json.loads(json_str)
+    except ValueError as error:
+        raise InvalidValueError(f"The distribution {json_str!r} is not JSON: {error}.") from error
+    if not isinstance(fields, dict) or "name" not in fields:
         return distribution_from_dict(fields)
     for cls in _CLASSES:
         if cls.__name__ == fields["name"]:
-            return distribution_from_dict({"type": cls.kind, **fields["attributes"]})
+            return distribution_from_dict({"type": cls.kind, **fields.get("attributes", {})})
     raise InvalidValueError(f"Unknown distribution class {fields['name']!r}; known: {[c.__name__ for c in _CLASSES]}.")
 
 

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from tunesmith._gc import paused
 from tunesmith.distributions import BaseDistribution
 from tunesmith.fold import Fold, OpenTrial
 from tunesmith.trial import FrozenTrial, TrialState
+
+_STATES = tuple(TrialState(i) for i in range(len(TrialState)))
 
 
 def local_time(microseconds: int) -> datetime.datetime | None:
@@ -25,8 +28,9 @@ def frozen_trials(fold: Fold, states: Container[TrialState] | None = None) -> li
     rows = [fold.where[n] for n in numbers if fold.where[n] >= 0]
     if states is not None:
         rows = [r for r in rows if TrialState(int(fold.table.ints.data[r, 1])) in states]
-    for trial in _finished(fold, rows):
-        made[trial.number] = trial
+    with paused(len(rows)):
+        for trial in _finished(fold, rows):
+            made[trial.number] = trial
     for number, held in fold.open.items():
         if states is None or held.state in states:
             made[number] = _open(fold, held)
@@ -62,7 +66,7 @@ def _finished(fold: Fold, rows: list[int]) -> list[FrozenTrial]:
         trials.append(
             FrozenTrial(
                 number,
-                TrialState(state),
+                _STATES[state],
                 None,
                 local_time(start),
                 local_time(complete),

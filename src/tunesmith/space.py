@@ -73,6 +73,8 @@ class Space(Mapping[str, BaseDistribution]):
                 raise InvalidTypeError(f"A parameter name must be a non-empty string, but is {name!r}.")
             self.distributions[name] = value if isinstance(value, BaseDistribution) else distribution_from_dict(value)
         self.names: tuple[str, ...] = tuple(self.distributions)
+        if not isinstance(conditions, (Mapping, type(None))):
+            raise InvalidTypeError(f"`conditions` must be a mapping name -> expression, but is {conditions!r}.")
         self.conditions: dict[str, str] = dict(conditions or {})
         self._conditions = {name: Condition(text) for name, text in self.conditions.items()}
         self._order = self._topological_order() if self._conditions else self.names

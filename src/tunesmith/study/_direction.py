@@ -32,7 +32,7 @@ def parse_directions(direction: Any, directions: Sequence[Any] | None) -> list[S
     """
     if direction is not None and directions is not None:
         raise InvalidValueError("Give either `direction` or `directions`, not both.")
-    if isinstance(directions, (str, StudyDirection)):
+    if isinstance(directions, (str, StudyDirection)) or not (directions is None or hasattr(directions, "__iter__")):
         raise InvalidValueError(
             f"`directions` must be a list, but is {directions!r}; use `direction` for one objective."
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from tunesmith._gc import WORTH, paused
 from tunesmith.events import Event
 from tunesmith.fold import Fold
 from tunesmith.storages import BaseStorage
@@ -27,9 +28,13 @@ class StudyLog:
     def sync(self) -> None:
         """Fold what others have appended since."""
         with self.lock:
-            records = self.storage.read(self.study, self.position)
-            if records:
-                self._take(records)
+            if self.position:
+                records = self.storage.read(self.study, self.position)
+                if records:
+                    self._take(records)
+                return
+            with paused(WORTH):  # the first read may be the whole log
+                self._take(self.storage.read(self.study, 0))
 
     def append(self, events: list[Event]) -> list[bool]:
         """Append one record and return, event by event, whether it was valid.
