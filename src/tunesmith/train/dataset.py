@@ -1,0 +1,171 @@
+"""Labelled images, and finding a data set by its name."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError
+from tunesmith.train import _discovery
+
+IndexArray = NDArray[np.int64]
+ImageArray = NDArray[np.uint8] | NDArray[np.float32]
+
+#: Data sets kept in memory, most recent last. Two, because a search over data sets alternates between a few.
+_KEPT = 2
+_cache: OrderedDict[tuple[str, str | None], Dataset] = OrderedDict()
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images and labels, with the official test part kept apart.
+
+    Attributes:
+        name: as :func:`load_dataset` knows it.
+        images: (n, channels, height, width), uint8 (0..255) or float32; the official training part.
+        labels: (n,) int64 in ``0 .. n_classes - 1``.
+        test_images: (m, channels, height, width), of the same kind; the official test part.
+        test_labels: (m,) int64.
+        n_classes: number of classes, at least 2.
+        validation: (k,) int64, rows of ``images`` that form a validation part fixed by whoever made the set; None
+            when there is none, as with most sets.
+
+    The arrays are made read-only: a data set is shared by all trials of a process.
+
+    Raises:
+        InvalidTypeError: images that are not numbers, labels that are not integers.
+        InvalidValueError: wrong shapes, no images, labels out of range, NaN or infinite pixels.
+    """
+
+    name: str
+    images: ImageArray
+    labels: IndexArray
+    test_images: ImageArray
+    test_labels: IndexArray
+    n_classes: int
+    validation: IndexArray | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.n_classes, bool) or not isinstance(self.n_classes, int) or self.n_classes < 2:
+            raise InvalidValueError(f"{self.name}: n_classes must be an integer of at least 2, not {self.n_classes!r}.")
+        for part, images, labels in (("training", "images", "labels"), ("test", "test_images", "test_labels")):
+            checked = _images(getattr(self, images), f"{self.name}: {part} images")
+            object.__setattr__(self, images, checked)
+            object.__setattr__(self, labels, _labels(getattr(self, labels), self.n_classes, f"{self.name}: {part}"))
+            if len(checked) != len(getattr(self, labels)):
+                raise InvalidValueError(
+                    f"{self.name}: {len(checked)} {part} images but {len(getattr(self, labels))} labels."
+                )
+        if self.images.shape[1:] != self.test_images.shape[1:]:
+            raise InvalidValueError(
+                f"{self.name}: training images are {self.images.shape[1:]}, test images {self.test_images.shape[1:]}."
+            )
+        if self.validation is not None:
+            object.__setattr__(self, "validation", _rows(self.validation, len(self.labels), self.name))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def __repr__(self) -> str:
+        c, h, w = self.shape
+        return (
+            f"Dataset({self.name!r}: {len(self.labels)} training and {len(self.test_labels)} test images "
+            f"{c}x{h}x{w}, {self.n_classes} classes)"
+        )
+
+
+def _images(images: object, what: str) -> ImageArray:
+    array = np.asarray(images)
+    if array.dtype != np.uint8:
+        if array.dtype.kind not in "fiu":
+            raise InvalidTypeError(f"{what} must be uint8 or float numbers, not {array.dtype}.")
+        array = array.astype(np.float32)
+    if array.ndim != 4 or 0 in array.shape:
+        raise InvalidValueError(f"{what} must be (n, channels, height, width) with n >= 1, not {array.shape}.")
+    if array.dtype != np.uint8 and not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).any(axis=(1, 2, 3)).sum())
+        raise InvalidValueError(f"{what}: {bad} of {len(array)} hold NaN or infinite pixels; repair or drop them.")
+    return _read_only(array)
+
+
+def _labels(labels: object, n_classes: int, what: str) -> IndexArray:
+    array = np.asarray(labels)
+    if array.dtype.kind not in "iu":
+        raise InvalidTypeError(f"{what} labels must be integers, not {array.dtype}.")
+    if array.ndim != 1:
+        raise InvalidValueError(f"{what} labels must be (n,), not {array.shape}.")
+    bad = array[(array < 0) | (array >= n_classes)]
+    if len(bad):
+        raise InvalidValueError(f"{what} label {bad[0]} is not in 0..{n_classes - 1} ({len(bad)} labels out of range).")
+    return _read_only(array.astype(np.int64))
+
+
+def _rows(rows: object, n: int, name: str) -> IndexArray:
+    array = np.asarray(rows)
+    if array.dtype.kind not in "iu" or array.ndim != 1 or not 0 < len(array) < n:
+        raise InvalidValueError(f"{name}: the validation part must be 1 to {n - 1} row numbers, not {array!r}.")
+    if array.min() < 0 or array.max() >= n or len(np.unique(array)) != len(array):
+        raise InvalidValueError(f"{name}: the validation rows must be different numbers in 0..{n - 1}.")
+    return _read_only(array.astype(np.int64))
+
+
+def _read_only(array: Any) -> Any:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def datasets() -> list[str]:
+    """The names that :func:`load_dataset` knows: one per file in ``tunesmith/train/data``."""
+    from tunesmith.train import data
+
+    return _discovery.names(data)
+
+
+def check_dataset_name(name: str) -> None:
+    """Whether there is such a data set; its files are not touched.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: there is none; the message lists the known ones.
+    """
+    from tunesmith.train import data
+
+    _discovery.find(data, name, "data set", ("load",))
+
+
+def load_dataset(name: str) -> Dataset:
+    """Load a data set by name; the two last used stay in memory.
+
+    Args:
+        name: one of :func:`datasets`, e.g. ``"fashion-mnist-small"``.
+
+    Raises:
+        InvalidValueError: unknown name; the message lists the known ones.
+        DataNotFoundError: its files are not at hand and cannot be downloaded; the message says where to put them.
+        DataDamagedError: a file has the wrong hash or cannot be read.
+        MissingDependencyError: it needs a package of the extra ``tunesmith[train]``.
+    """
+    from tunesmith.train import data
+
+    module = _discovery.find(data, name, "data set", ("load",))
+    key = module.__name__, os.environ.get("TUNESMITH_DATA")
+    with _lock:  # two trials that start together load a set once
+        if key not in _cache:
+            loaded = module.load()
+            if not isinstance(loaded, Dataset):
+                raise InvalidTypeError(f"load() in {module.__file__} must return a Dataset, not {type(loaded)}.")
+            _cache[key] = loaded
+            while len(_cache) > _KEPT:
+                _cache.popitem(last=False)
+        _cache.move_to_end(key)
+        return _cache[key]

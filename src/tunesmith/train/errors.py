@@ -1,0 +1,24 @@
+"""Errors of the training room; all of them are :class:`tunesmith.exceptions.TunesmithError`."""
+
+from __future__ import annotations
+
+from tunesmith.exceptions import TunesmithError
+
+
+class DataNotFoundError(TunesmithError, FileNotFoundError):
+    """The files of a data set are neither in ``TUNESMITH_DATA`` nor in the cache, and could not be downloaded."""
+
+
+class DataDamagedError(TunesmithError, ValueError):
+    """A data file is not what it should be: wrong hash, wrong format, or cut off."""
+
+
+class TrainingDivergedError(TunesmithError, ArithmeticError):
+    """The loss became NaN or infinite. ``epoch`` (1-based) tells when."""
+
+    def __init__(self, message: str, epoch: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+
+    def __reduce__(self) -> tuple[type[TrainingDivergedError], tuple[str, int]]:
+        return type(self), (str(self), self.epoch)  # both arguments survive the way back from a worker process
