@@ -16,25 +16,34 @@ class ThreadExecutor(BaseExecutor):
 
     def run(self, worker: Callable[[], None], stop: Callable[[], None]) -> None:
         errors: list[BaseException] = []
+        ended = [threading.Event() for _ in range(self.n)]
 
-        def run_one() -> None:
+        def run_one(end: threading.Event) -> None:
             try:
                 worker()
             except BaseException as error:
                 errors.append(error)
                 stop()
+            finally:
+                end.set()
 
-        threads = [threading.Thread(target=run_one, name=f"tunesmith-{i}", daemon=True) for i in range(self.n)]
-        for thread in threads:
-            thread.start()
+        for i, end in enumerate(ended):
+            threading.Thread(target=run_one, args=(end,), name=f"tunesmith-{i}", daemon=True).start()
         try:
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(0.1)  # a short wait, so that Ctrl-C reaches the caller
+            _wait(ended)
         except BaseException as error:
             errors.insert(0, error)
             stop()
-            for thread in threads:
-                thread.join()
+            _wait(ended)
         if errors:
             raise errors[0]
+
+
+def _wait(ended: list[threading.Event]) -> None:
+    """Wait for all, in short steps so that Ctrl-C reaches the caller.
+
+    Not by ``Thread.join``: interrupted by Ctrl-C it may take a live thread for dead (seen with CPython 3.11).
+    """
+    for end in ended:
+        while not end.wait(0.1):
+            pass

@@ -24,10 +24,13 @@ class StudyLog:
         self.lock = threading.RLock()
         self.fold = Fold()
         self.position = 0
+        self._broken = False  # the fold stopped in the middle of a record
 
     def sync(self) -> None:
         """Fold what others have appended since."""
         with self.lock:
+            if self._broken:
+                self._restart()
             if self.position:
                 records = self.storage.read(self.study, self.position)
                 if records:
@@ -42,30 +45,35 @@ class StudyLog:
         When other writers came in between, their records are read back first, so the fold stays in log order.
         """
         with self.lock:
+            if self._broken:
+                self._restart()
             position = self.storage.append(self.study, events)
             if position == self.position + 1:
                 return self._take([events])
             return self._take(self.storage.read(self.study, self.position), position)
 
     def _take(self, records: list[list[Event]], wanted: int | None = None) -> list[bool]:
-        """Fold records in order; return the fates in the one at position ``wanted`` (default: the last)."""
+        """Fold records in order; return the fates in the one at position ``wanted`` (default: the last).
+
+        An interrupt (Ctrl-C) may come between any two instructions. Half a record must not count, nor a record twice, so
+        the fold counts as broken until the position is that of what it holds; a broken one is made anew from the log.
+        """
         fates: list[bool] = []
         apply = self.fold.apply
         position = self.position
-        try:
-            for record in records:
-                position += 1
-                result = [apply(event) for event in record]
-                if wanted is None or position == wanted:
-                    fates = result
-        except BaseException:  # an interrupt between two events: half a record must not count, so start afresh
-            self._restart()
-            raise
+        self._broken = True
+        for record in records:
+            position += 1
+            result = [apply(event) for event in record]
+            if wanted is None or position == wanted:
+                fates = result
         self.position = position
+        self._broken = False
         return fates
 
     def _restart(self) -> None:
-        spaces = self.fold.spaces
-        self.fold = Fold()
-        self.fold.spaces.update(spaces)  # they may hold the caller's own objects
+        fold = Fold()
+        fold.registered = self.fold.registered
+        self.fold = fold
         self.position = 0
+        self._broken = False

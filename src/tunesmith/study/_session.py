@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -21,6 +22,7 @@ from tunesmith.study._log import StudyLog
 from tunesmith.study._propose import Given, Proposer, trial_rng
 from tunesmith.study._worker import is_dead, new_worker
 from tunesmith.trial import Trial, TrialState
+from tunesmith.trial._live import Pending
 
 #: Reports of a running trial are at most this old (seconds) before other workers can read them.
 FLUSH_SECONDS = 0.5
@@ -174,9 +176,9 @@ class Session:
 
     # -- appends ------------------------------------------------------------------------------------------------
 
-    def _pending(self, trial: Trial) -> tuple[list[ev.Event], dict[str, Any]]:
+    def _changes(self, trial: Trial, pending: Pending) -> tuple[list[ev.Event], dict[str, Any]]:
         """Events to stand first, and the fields of the trial's own event, for everything not yet in the log."""
-        pending, before = trial.pending, []
+        before: list[ev.Event] = []
         fields = ev.changes_to_json(pending.reports, pending.user_attrs, pending.constraints)
         if pending.late:
             late = Space(pending.late)
@@ -189,9 +191,17 @@ class Session:
     def write(self, trial: Trial, event: ev.Event) -> bool:
         """Append an event of a live trial together with all that is pending; return whether it was valid."""
         with self.log.lock:
-            before, fields = self._pending(trial)
-            fate = self.log.append([*before, {**event, "n": trial.number, "k": trial._token, **fields}])[-1]
-            trial.pending = type(trial.pending)()
+            event["n"], event["k"] = trial.number, trial._token
+            if trial.pending:
+                pending = trial.take_pending()  # what the objective's thread adds from here on goes out next time
+                try:
+                    before, fields = self._changes(trial, pending)
+                    fate = self.log.append([*before, {**event, **fields}])[-1]
+                except BaseException:
+                    trial.put_back(pending)
+                    raise
+            else:
+                fate = self.log.append([event])[-1]
             self._flushed[trial.number] = time.monotonic()
             self._told.notify_all()
             return fate
@@ -209,6 +219,8 @@ class Session:
     def flush_all(self) -> None:
         """Write what is pending of every live trial, so that a reader sees it."""
         with self.log.lock:
+            if self._worker is None or self._worker["pid"] != os.getpid():
+                return  # a forked child: the trials are its parent's
             for trial in list(self.live.values()):
                 if trial.pending:
                     self.write(trial, {"e": "up"})
@@ -248,7 +260,8 @@ class Session:
         After ``ATTEMPTS`` attempts it becomes FAIL instead: a trial that kills its process must not do so for ever.
         """
         if trial.attempt >= ATTEMPTS:
-            self.finish(trial, TrialState.FAIL, None, _interrupted(trial.attempt))
+            with contextlib.suppress(StaleTrialError):  # another worker has it: nothing to give back
+                self.finish(trial, TrialState.FAIL, None, _interrupted(trial.attempt))
         else:
             self.write(trial, {"e": "release", "t": ev.now()})
             self.forget(trial.number)
@@ -261,9 +274,13 @@ class Session:
         """Take a PAUSED trial; ``again`` when it has to begin from its start."""
         with self.log.lock:
             self._claims += 1
-            token = f"{self.worker['w']}.{self._claims}"
+            announced = (self.worker["w"], self.proposer.sampler, self.pruner)
+            token = f"{announced[0]}.{self._claims}"
             event: ev.Event = {"e": "resume", "n": number, "k": token, **({"again": 1} if again else {})}
-            if not self.log.append([*self._preamble(), event])[-1]:
+            before = [] if self._announced == announced else self._preamble()
+            fate = self.log.append([*before, event])[-1]
+            self._announced = announced
+            if not fate:
                 return False
             if not again:
                 self.live[number]._token = token

@@ -1,0 +1,257 @@
+"""From what a user writes (``"pso(inertia=0.7)"``, ``"optuna:tpe"``, a mapping) to the samplers that are compared."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import math
+import pkgutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tunesmith.distributions import CategoricalDistribution
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError, MissingDependencyError
+from tunesmith.samplers import BaseSampler, get_sampler
+from tunesmith.space import Space
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """One method as asked for.
+
+    Attributes:
+        label: how tables call it; unique within a comparison.
+        name: of the sampler, with a prefix for others' (``"optuna:tpe"``); "" when ``instance`` is given.
+        options: arguments of the sampler.
+        instance: a ready sampler.
+    """
+
+    label: str
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    instance: BaseSampler | None = None
+
+    @property
+    def text(self) -> str:
+        """A canonical form: equal texts mean equal methods."""
+        if self.instance is not None:
+            return repr(self.instance)
+        if not self.options:
+            return self.name
+        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in sorted(self.options.items()))})"
+
+
+@dataclass(frozen=True)
+class ReadyMethod:
+    """A method whose sampler exists.
+
+    Attributes:
+        spec: what it was asked for as.
+        sampler: shared by its studies (samplers keep nothing between calls).
+        variant: what the budget changed about it ("" if nothing), e.g. ``"5x5"`` for a grid; part of the study names,
+            because another budget makes another grid.
+        note: what a reader should know.
+    """
+
+    spec: MethodSpec
+    sampler: BaseSampler
+    variant: str = ""
+    note: str = ""
+
+    def study_name(self, repeat: int) -> str:
+        """``"sobol/repeat-03"``, ``"grid[5x5]/repeat-03"``."""
+        variant = f"[{self.variant}]" if self.variant else ""
+        return f"{self.spec.label}{variant}/repeat-{repeat:02d}"
+
+    def n_initial(self, space: Space) -> int:
+        """How many configurations the sampler chooses before it looks at results (0 when it does not say)."""
+        ask = getattr(self.sampler, "n_initial", None)
+        if callable(ask):
+            return int(ask(space))
+        return int(ask) if isinstance(ask, int) else 0
+
+
+# -- parsing -------------------------------------------------------------------------------------------------------
+
+
+def split_methods(text: str) -> list[str]:
+    """``"grid,pso(inertia=0.7,topology=ring)"`` -> its methods; commas within brackets do not separate."""
+    parts, depth, start = [], 0, 0
+    for i, char in enumerate(text + ","):
+        depth += (char in "([{") - (char in ")]}")
+        if char == "," and depth <= 0:
+            parts.append(text[start:i].strip())
+            start = i + 1
+    return [part for part in parts if part]
+
+
+def parse_methods(methods: str | Sequence[Any] | Mapping[str, Any]) -> list[MethodSpec]:
+    """Read what a user may write.
+
+    Args:
+        methods: a list (or a comma-separated string) of methods, or a mapping label -> method. A method is a name
+            (``"sobol"``), a name with options (``"pso(inertia=0.7)"``), ``{"pso": {"inertia": 0.7}}``,
+            ``{"name": "pso", "options": {...}, "label": "..."}``, or a sampler.
+
+    Raises:
+        InvalidValueError: for a text that cannot be read, no method at all, or one label twice.
+        InvalidTypeError: for anything else.
+    """
+    if isinstance(methods, str):
+        methods = split_methods(methods)
+    if isinstance(methods, Mapping):
+        specs = [_parse(value, str(label)) for label, value in methods.items()]
+    elif isinstance(methods, Iterable):
+        specs = [_parse(value, None) for value in methods]
+    else:
+        raise InvalidTypeError(f"`methods` must be a list of methods such as ['random', 'sobol'], not {methods!r}.")
+    if not specs:
+        raise InvalidValueError("`methods` is empty; name at least one, such as 'random'.")
+    labels = [spec.label for spec in specs]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise InvalidValueError(f"The methods {twice} appear twice; give each a label of its own ({{label: method}}).")
+    return specs
+
+
+def _parse(value: Any, label: str | None) -> MethodSpec:
+    if isinstance(value, BaseSampler):
+        return MethodSpec(label or type(value).__name__.removesuffix("Sampler").lower(), "", {}, value)
+    if isinstance(value, str):
+        name, options = _parse_text(value)
+        return MethodSpec(label or value.strip(), name, options)
+    if isinstance(value, Mapping):
+        return _parse_mapping(value, label)
+    raise InvalidTypeError(
+        "A method is a name such as 'sobol', a mapping such as {'pso': {'inertia': 0.7}}, or a sampler, "
+        f"not {value!r}."
+    )
+
+
+def _parse_mapping(value: Mapping[str, Any], label: str | None) -> MethodSpec:
+    if "name" in value:
+        if unknown := sorted(map(str, set(value) - {"name", "label", "options"})):
+            raise InvalidValueError(f"Unknown keys {unknown} of a method; known: ['label', 'name', 'options'].")
+        name, options = _parse_text(str(value["name"]))
+        extra, label = value.get("options") or {}, value.get("label", label)
+    elif len(value) == 1:
+        key, extra = next(iter(value.items()))
+        name, options = _parse_text(str(key))
+        extra = extra or {}
+    else:
+        raise InvalidValueError(f"A method is written as {{name: {{option: value}}}}, but this is {dict(value)!r}.")
+    if not isinstance(extra, Mapping):
+        raise InvalidTypeError(f"The options of {name!r} must be a mapping, but are {extra!r}.")
+    spec = MethodSpec("", name, {**options, **extra})
+    return MethodSpec(str(label) if label is not None else spec.text, name, spec.options)
+
+
+def _parse_text(text: str) -> tuple[str, dict[str, Any]]:
+    """``"pso(inertia=0.7, topology=ring)"`` -> name and options; a bare word is a string."""
+    name, bracket, rest = text.strip().partition("(")
+    name = name.strip()
+    if not name:
+        raise InvalidValueError(f"The method {text!r} has no name.")
+    if not bracket:
+        return name, {}
+    try:
+        call = ast.parse(f"f({rest}", mode="eval").body
+    except SyntaxError:
+        call = None
+    if not isinstance(call, ast.Call) or call.args or not isinstance(call.func, ast.Name):
+        raise InvalidValueError(f"The method {text!r} cannot be read; write it as 'pso(inertia=0.7, topology=ring)'.")
+    return name, {str(k.arg): _literal(k.value, text) for k in call.keywords if k.arg is not None}
+
+
+def _literal(node: ast.expr, text: str) -> Any:
+    if isinstance(node, ast.Name):
+        return {"true": True, "false": False, "null": None, "none": None}.get(node.id.lower(), node.id)
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):
+        raise InvalidValueError(
+            f"An option of {text!r} is no plain value; numbers, words, quoted texts, lists and true/false are."
+        ) from None
+
+
+# -- samplers ------------------------------------------------------------------------------------------------------
+
+
+def method_sampler(method: MethodSpec | Any, space: Space, trials: int) -> ReadyMethod:
+    """The sampler of a method for a budget.
+
+    Args:
+        method: as parsed, or anything :func:`parse_methods` takes as one.
+        space: what is searched.
+        trials: the budget of a study; a grid is laid out for it.
+
+    Raises:
+        InvalidValueError: an unknown method or impossible options.
+        MissingDependencyError: the package behind an adapter is not installed.
+    """
+    spec = method if isinstance(method, MethodSpec) else parse_methods([method])[0]
+    if spec.instance is not None:
+        return ReadyMethod(spec, spec.instance)
+    if ":" in spec.name:
+        prefix, _, name = spec.name.partition(":")
+        return ReadyMethod(spec, _adapter(prefix.strip(), name.strip(), spec.options))
+    if spec.name.lower() == "grid" and not {"search_space"} & set(spec.options):
+        return _grid(spec, space, trials)
+    return ReadyMethod(spec, get_sampler(spec.name, **spec.options))
+
+
+def _adapter(prefix: str, name: str, options: Mapping[str, Any]) -> BaseSampler:
+    import tunesmith.integrations as room
+
+    known = sorted(m.name for m in pkgutil.iter_modules(room.__path__) if not m.name.startswith("_"))
+    if prefix not in known:
+        raise InvalidValueError(f"Unknown adapter {prefix!r} in {prefix + ':' + name!r}; known: {known}.")
+    try:
+        module = importlib.import_module(f"tunesmith.integrations.{prefix}")
+        make = getattr(module, "sampler", None)
+        if make is None:
+            raise InvalidValueError(f"The integration {prefix!r} offers no samplers.")
+        return make(name, **options)
+    except MissingDependencyError:
+        raise
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{error}. `pip install {getattr(error, 'name', None) or prefix}` brings it."
+        ) from error
+
+
+def _grid(spec: MethodSpec, space: Space, trials: int) -> ReadyMethod:
+    """A grid laid out for the budget (or with the ``points`` asked for), and what became of the space in it."""
+    cls = type(get_sampler("grid"))
+    options = dict(spec.options)
+    if "points" in options:
+        sampler = cls.from_space(space, **options)  # type: ignore[attr-defined]
+    else:
+        sampler = cls.within(space, trials, **options)  # type: ignore[attr-defined]
+    levels = {name: len(values) for name, values in sampler.search_space.items()}
+    cells = int(sampler.n_cells)
+    layout = " x ".join(map(str, levels.values()))
+    note = f"a grid of {layout} = {cells} cells ({', '.join(f'{name} {n}' for name, n in levels.items())})"
+    if cells != math.prod(levels.values()):
+        note = note.replace(f"{layout} = {cells} cells", f"{layout}, {cells} different cells")
+    if cells < trials:
+        note += f", so its runs have {cells} of {trials} trials"
+    elif cells > trials:
+        note += f", of which {trials} are evaluated"
+    kept = [name for name, n in levels.items() if n == 1 and not space[name].single()]
+    middle = [name for name in kept if not isinstance(space[name], CategoricalDistribution)]
+    if middle:
+        note += f"; {', '.join(middle)} stay{'s' if len(middle) == 1 else ''} at the middle of the range"
+    cut = [n for n, d in space.items() if isinstance(d, CategoricalDistribution) and levels[n] < len(d.choices)]
+    if cut:
+        note += f"; not all choices of {', '.join(cut)} fit"
+    return ReadyMethod(spec, sampler, layout.replace(" ", ""), note + ".")
+
+
+def sampler_seed(seed: int, label: str, repeat: int) -> int:
+    """The seed of one study: from the comparison's seed, the method's label and the repeat; at most 2**32 - 1."""
+    entropy = [seed, repeat, *label.encode()]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])

@@ -1,0 +1,193 @@
+"""What a comparison needs to know of a problem, and a plain function as one."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from tunesmith.distributions import BaseDistribution
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError
+from tunesmith.space import Space
+
+
+@runtime_checkable
+class ComparableProblem(Protocol):
+    """The protocol of :func:`tunesmith.compare.compare`; ``tunesmith.train.Problem`` follows it.
+
+    Besides these members a problem may have
+
+    - ``directions`` (default: minimize);
+    - ``metrics`` or ``metric_names``: the names of what it reports, the objective first (default: ``"value"``);
+    - ``describe()``: the problem in words, one or more lines;
+    - ``evaluate_test(params, training_seed) -> {metric: value}``: train that configuration again and measure it on the
+      test split. Absent or None: there is none. If some names start with ``test_``, these are the test metrics, and the
+      objective among the others shows whether training is reproducible.
+    """
+
+    @property
+    def space(self) -> Space:
+        """What is searched."""
+
+    def for_repeat(self, repeat: int) -> Any:
+        """The problem with the data split and training seeds of that repeat, the same for every method."""
+
+    def __call__(self, trial: Any) -> Any:
+        """The objective: a value, or a generator that yields one after each epoch."""
+
+    def training_seed(self, number: int) -> int:
+        """The seed that trial trains with; a function of the repeat and the number alone.
+
+        It may take the trial's parameters as a second argument, for a space that has the seed as an axis.
+        """
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able description that is equal for equal problems."""
+
+
+class FunctionProblem:
+    """A plain objective function as a problem of a comparison.
+
+    Args:
+        func: an objective as for ``study.optimize``: called with the trial, it returns a value or is a generator. If it
+            also has parameters named ``seed`` or ``repeat``, it gets the training seed of the trial and the repeat, so
+            that a noisy objective can be paired.
+        space: what is searched; declared, because several methods need to know it before the first trial.
+        name: a line that names the problem; the function's name by default. It also tells one comparison's folder from
+            another's, so give different problems different names.
+        direction: ``"minimize"`` (default) or ``"maximize"``.
+        metric_names: what the function reports, the objective first.
+        test: optional ``test(params, seed) -> {metric: value}``, called once for the best configuration of each run.
+        seed: from which training seeds are drawn.
+
+    Raises:
+        InvalidTypeError: ``func`` is not callable, or ``space`` no space.
+    """
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        space: Space | Mapping[str, BaseDistribution | Mapping[str, Any]],
+        *,
+        name: str | None = None,
+        direction: str = "minimize",
+        metric_names: Sequence[str] = ("value",),
+        test: Callable[[dict[str, Any], int], Mapping[str, float]] | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not callable(func):
+            raise InvalidTypeError(f"The objective must be callable, but is {func!r}.")
+        if direction not in ("minimize", "maximize"):
+            raise InvalidValueError(f"`direction` must be 'minimize' or 'maximize', but is {direction!r}.")
+        self._func = func
+        self._wants = _wanted(func)
+        self._test = test
+        self.space = space if isinstance(space, Space) else Space(space)
+        if not len(self.space):
+            raise InvalidValueError("The space is empty; a comparison needs at least one parameter.")
+        self.name = name if name is not None else getattr(func, "__qualname__", type(func).__name__)
+        self.directions = [direction]
+        self.metric_names = list(metric_names)
+        self.seed = seed
+        self.repeat = 0
+
+    def for_repeat(self, repeat: int) -> FunctionProblem:
+        """A copy for that repeat."""
+        other = copy.copy(self)
+        other.repeat = repeat
+        return other
+
+    def training_seed(self, trial_number: int) -> int:
+        """A 32-bit seed from (seed, repeat, trial number)."""
+        return int(np.random.SeedSequence([self.seed, self.repeat, trial_number]).generate_state(1)[0])
+
+    def __call__(self, trial: Any) -> Any:
+        known = {"seed": self.training_seed(trial.number), "repeat": self.repeat}
+        return self._func(trial, **{name: known[name] for name in self._wants})
+
+    @property
+    def evaluate_test(self) -> Callable[[dict[str, Any], int], Mapping[str, float]] | None:
+        """The ``test`` given, or None."""
+        return self._test
+
+    def to_dict(self) -> dict[str, Any]:
+        """The name and the seed; a function itself has no description that outlives the process."""
+        return {"kind": "function", "name": self.name, "seed": self.seed}
+
+    def describe(self) -> str:
+        """The name."""
+        return self.name
+
+
+def _wanted(func: Callable[..., Any]) -> tuple[str, ...]:
+    try:
+        parameters = list(inspect.signature(func).parameters)[1:]
+    except (TypeError, ValueError):  # some built-in callables have no signature
+        return ()
+    return tuple(name for name in ("seed", "repeat") if name in parameters)
+
+
+def as_problem(problem: Any, space: Space | Mapping[str, Any] | None) -> Any:
+    """The problem that ``compare``'s first argument means.
+
+    Raises:
+        InvalidTypeError: when it is neither a problem nor a function with a space.
+        InvalidValueError: for several objectives.
+    """
+    if isinstance(problem, ComparableProblem):
+        if space is not None:
+            raise InvalidValueError("This problem has a space of its own; leave `space` out, or change the problem's.")
+    elif callable(problem):
+        if space is None:
+            raise InvalidTypeError(
+                f"A comparison of a plain function needs its space: compare({_name(problem)}, ..., space={{...}})."
+            )
+        problem = FunctionProblem(problem, space)
+    else:
+        raise InvalidTypeError(f"A comparison needs a problem or a function with `space=`, not {problem!r}.")
+    directions = list(getattr(problem, "directions", ["minimize"]))
+    if len(directions) != 1:
+        raise InvalidValueError(f"A comparison handles one objective, but this problem has {len(directions)}.")
+    return problem
+
+
+def direction_of(problem: Any) -> str:
+    """``"minimize"`` or ``"maximize"``."""
+    first = next(iter(getattr(problem, "directions", ["minimize"])))
+    return str(getattr(first, "name", first)).lower()
+
+
+def metrics_of(problem: Any) -> list[str]:
+    """The names of what the problem reports, the objective first."""
+    return list(getattr(problem, "metrics", None) or getattr(problem, "metric_names", None) or ["value"])
+
+
+def title_of(problem: Any) -> str:
+    """One line that names the problem."""
+    lines = description_of(problem).splitlines()
+    if len(lines) == 1:
+        return lines[0]
+    fields = problem.to_dict()
+    if {"data", "model"} <= set(fields):
+        epochs = f", {fields['epochs']} epochs" if "epochs" in fields else ""
+        return f"{fields['model']} on {fields['data']}{epochs}"
+    return str(fields.get("name") or _name(problem))
+
+
+def description_of(problem: Any) -> str:
+    """The problem in words, maybe several lines; "" when it does not say."""
+    describe = getattr(problem, "describe", None)
+    return str(describe()).strip() if callable(describe) else ""
+
+
+def training_seed(problem: Any, number: int, params: Mapping[str, Any]) -> int:
+    """The seed of a trial, for problems that know its parameters as an argument and for those that do not."""
+    takes = len(inspect.signature(problem.training_seed).parameters)
+    return int(problem.training_seed(number, params) if takes > 1 else problem.training_seed(number))
+
+
+def _name(thing: Any) -> str:
+    return str(getattr(thing, "__qualname__", type(thing).__name__))

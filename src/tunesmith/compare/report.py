@@ -1,0 +1,354 @@
+"""The comparison as files: JSON, Markdown, CSV, and one HTML page that needs nothing but itself.
+
+The page holds the tables, the pictures and plotly's JavaScript (from the ``plotly`` package, extra ``report``). It
+loads nothing from anywhere, and a content security policy in it forbids that it could.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from tunesmith.compare import figures, formatting, tables, tidy
+from tunesmith.compare.render import html_table
+from tunesmith.compare.result import ComparisonResult
+from tunesmith.exceptions import MissingDependencyError
+
+#: How many repeats the picture of the sampled points can show (each adds its points to the page).
+MAX_REPEATS_DRAWN = 20
+
+
+def write_all(result: ComparisonResult, out: str | os.PathLike[str], **options: Any) -> dict[str, Path]:
+    """Write every output into a folder.
+
+    Args:
+        result: the comparison.
+        out: the folder; made when missing.
+        options: as for :func:`tunesmith.compare.tables.all_tables`.
+
+    Returns:
+        Name -> path: ``result`` (JSON), ``tables`` (Markdown), ``trials``, ``runs`` and ``tests`` (CSV), ``report``
+        (HTML). ``report`` is absent when plotly is not installed; :func:`missing` says what to do.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    tests = {k: v for k, v in options.items() if k in ("alpha", "reference")}
+    texts = {
+        "tables": ("tables.md", tables.to_markdown(result, **options)),
+        "trials": ("trials.csv", tidy.trials_csv(result)),
+        "runs": ("runs.csv", tidy.runs_csv(result)),
+        "tests": ("tests.csv", tidy.pairs_csv(result, **tests)),
+    }
+    paths = {"result": result.save(folder / "result.json")}
+    for name, (file, text) in texts.items():
+        paths[name] = _write(folder / file, text)
+    if missing() is None:
+        paths["report"] = write_html(result, folder / "report.html", **options)
+    return paths
+
+
+def missing() -> str | None:
+    """None when the HTML report can be made, else the sentence that says what is missing and how to get it."""
+    import importlib.util
+
+    if importlib.util.find_spec("plotly") is not None:
+        return None
+    return "No HTML report: plotly is not installed. `pip install 'tunesmith[report]'` brings it."
+
+
+def write_html(result: ComparisonResult, path: str | os.PathLike[str], **options: Any) -> Path:
+    """Write the HTML report.
+
+    Raises:
+        MissingDependencyError: when plotly is not installed.
+    """
+    return _write(Path(path), to_html(result, **options))
+
+
+def _write(path: Path, text: str) -> Path:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+def plotly_javascript() -> str:
+    """plotly.js from the installed plotly package.
+
+    Raises:
+        MissingDependencyError: when plotly is not installed.
+    """
+    from importlib import resources
+
+    try:
+        return (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+    except (ModuleNotFoundError, FileNotFoundError):
+        raise MissingDependencyError(missing() or "The installed plotly has no plotly.min.js; reinstall it.") from None
+
+
+def to_html(result: ComparisonResult, **options: Any) -> str:
+    """The report as one self-contained HTML document.
+
+    Args:
+        result: the comparison.
+        options: as for :func:`tunesmith.compare.tables.all_tables`.
+    """
+    script = plotly_javascript().replace("</script", "<\\/script")
+    figs = report_figures(result)
+    data = json.dumps(figs, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    parts = {name: _figure_div(name) if name in figs else "" for name in ("curves", "values", "tests")}
+    fields = {
+        "title": _h(result.title),
+        "subtitle": _h(_subtitle(result)),
+        "verdict": _h(verdict(result)),
+        "table_one": html_table(tables.table_one(result)),
+        "table_tests": "".join(html_table(t) for t in tables.all_tests(result, **_only(options, "alpha", "reference"))),
+        "best": _optional(tables.best_configuration(result)),
+        "curves": _section("Best value so far", _CURVES_TEXT, parts["curves"]),
+        "finals": _section("Final values", _FINALS_TEXT, f'<div class="pair">{parts["values"]}{parts["tests"]}</div>'),
+        "samples": _samples_section(result, figs),
+        "table_two": _runs_section(result, options),
+        "configuration": _configuration(result),
+        "data": data,
+        "style": _STYLE,
+        "page_script": _SCRIPT,
+    }
+    page = Template(_PAGE).substitute(fields)
+    return page.replace("<!--PLOTLY-->", f"<script>{script}</script>", 1)
+
+
+def report_figures(result: ComparisonResult) -> dict[str, figures.Figure]:
+    """Name -> figure: ``curves``, ``values``, ``tests``, ``samples-0`` ... ; those without data are absent."""
+    named = {"curves": figures.curves(result)}
+    named["values"] = figures.finals(result, "value", f"best {formatting.spoken(result.objective)}")
+    for name in tables.metrics_of_test(result)[:1]:
+        named["tests"] = figures.finals(result, f"test:{name}", formatting.heading(name, "test"))
+    for repeat in sorted({run.repeat for run in result.runs})[:MAX_REPEATS_DRAWN]:
+        named[f"samples-{repeat}"] = figures.samples(result, repeat)
+    return {name: figure for name, figure in named.items() if figure is not None}
+
+
+def verdict(result: ComparisonResult) -> str:
+    """What the tests on the objective allow one to say, in a sentence."""
+    from tunesmith.compare import analysis
+
+    if len(result.labels) < 2:
+        return "One method alone: nothing is compared."
+    family = analysis.pair_tests(result)
+    found = [t for t in family.tests if t.winner is not None]
+    if family.too_few:
+        return (
+            f"Too few repeats for a verdict: it takes at least {family.needed} for any of these differences to become "
+            "significant."
+        )
+    if not found:
+        return "The repeats show no significant difference between any two methods."
+    beaten: dict[str, list[str]] = {}
+    for test in found:
+        beaten.setdefault(str(test.winner), []).append(test.second if test.winner == test.first else test.first)
+    winners: dict[tuple[str, ...], list[str]] = {}
+    for winner, losers in beaten.items():
+        winners.setdefault(tuple(losers), []).append(winner)
+    said = "; ".join(
+        f"{_and(names)} {'is' if len(names) == 1 else 'are'} better than {_and(losers)}"
+        for losers, names in winners.items()
+    )
+    return f"Significant in the {formatting.spoken(result.objective)} (corrected): {said}."
+
+
+def _and(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+# -- the parts of the page -----------------------------------------------------------------------------------------
+
+
+def _h(text: str) -> str:
+    return html.escape(text, quote=True)
+
+
+def _only(options: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: options[name] for name in names if name in options}
+
+
+def _optional(table: Any) -> str:
+    return "" if table is None else html_table(table)
+
+
+def _subtitle(result: ComparisonResult) -> str:
+    when = f", {result.finished[:10]}" if result.finished else ""
+    return (
+        f"{len(result.labels)} methods, {result.trials} trials each, {result.repeats} "
+        f"repeat{'' if result.repeats == 1 else 's'}, seed {result.seed}{when}"
+    )
+
+
+def _figure_div(name: str, label: str = "") -> str:
+    return f'<div class="plot" data-figure="{_h(name)}" role="img" aria-label="{_h(label or name)}"></div>'
+
+
+_CURVES_TEXT = (
+    "Mean over repeats of the best validation value among the first trials; the band is one standard deviation, cut "
+    "off at the best and worst repeat."
+)
+_FINALS_TEXT = "One point a repeat; grey lines join the points of one repeat (same data split and training seeds)."
+_SAMPLES_TEXT = (
+    "Every configuration one run tried, in two of its parameters. Blue points are good, the star is the best, red "
+    "crosses failed. Independent uniform points cluster and leave gaps; Sobol and Halton points are spread evenly."
+)
+
+
+def _section(title: str, text: str, body: str) -> str:
+    if 'class="plot"' not in body:
+        return ""
+    return f'<section><h2>{_h(title)}</h2><p class="lead">{_h(text)}</p>{body}</section>'
+
+
+def _samples_section(result: ComparisonResult, figs: Mapping[str, Any]) -> str:
+    names = [name for name in figs if name.startswith("samples-")]
+    if not names:
+        return ""
+    options = "".join(f'<option value="{_h(n)}">{_h(n.partition("-")[2])}</option>' for n in names)
+    choice = f'<label class="choice">repeat <select data-target="samples">{options}</select></label>'
+    body = (choice if len(names) > 1 else "") + _figure_div(names[0]).replace("<div ", '<div id="samples" ', 1)
+    return _section("Where the methods looked", _SAMPLES_TEXT, body)
+
+
+def _runs_section(result: ComparisonResult, options: Mapping[str, Any]) -> str:
+    first = tables.table_two(result, **_only(options, "method", "repeat"))
+    others = []
+    for label in result.labels:
+        if not result.of(label):
+            continue
+        table = tables.table_two(result, label)
+        if table is not None and (first is None or table.title != first.title):
+            others.append(f"<details><summary>{_h(label)}: best repeat</summary>{html_table(table)}</details>")
+    if first is None:
+        return ""
+    return f"<section><h2>Trial by trial</h2>{html_table(first)}{''.join(others)}</section>"
+
+
+def _configuration(result: ComparisonResult) -> str:
+    space = result.parsed_space()
+    rows = [("problem", result.description)]
+    rows += [("problem as data", json.dumps(result.problem, ensure_ascii=False, default=str))]
+    rows += [(f"{name}", repr(distribution)) for name, distribution in space.items()]
+    rows += [(f"{name} only if", text) for name, text in space.conditions.items()]
+    rows += [(f"method {m.label}", m.sampler or m.spec) for m in result.methods]
+    rows += [("trials, repeats, seed", f"{result.trials}, {result.repeats}, {result.seed}")]
+    rows += [("studies at a time", str(result.n_jobs))]
+    for group, values in result.environment.items():
+        if isinstance(values, Mapping):
+            rows += [(f"{name}", formatting.number(value)) for name, value in values.items()]
+        else:
+            rows.append((group, str(values)))
+    rows += [("started", result.started), ("finished", result.finished)]
+    body = "".join(f"<tr><th scope='row'>{_h(k)}</th><td><pre>{_h(v)}</pre></td></tr>" for k, v in rows if v)
+    return f'<section><h2>Configuration</h2><div class="scroll"><table class="plain">{body}</table></div></section>'
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none';
+ script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
+<title>$title</title>
+<style>$style</style>
+</head>
+<body>
+<main>
+<header><h1>$title</h1><p class="subtitle">$subtitle</p><p class="verdict">$verdict</p></header>
+<section>$table_one</section>
+$curves
+$finals
+<section><h2>Which differences are real?</h2>$table_tests</section>
+$samples
+<section><h2>Best configuration</h2>$best</section>
+$table_two
+$configuration
+<noscript><p class="lead">The pictures need JavaScript; the tables do not.</p></noscript>
+</main>
+<script type="application/json" id="figures">$data</script>
+<!--PLOTLY-->
+<script>$page_script</script>
+</body>
+</html>
+"""
+
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1c2128;--soft:#59636e;--line:#d8dee4;--ground:#fff;--tint:#f5f7f9;--best:#0a6b3d}
+@media (prefers-color-scheme:dark){:root{--ink:#e3e7eb;--soft:#9aa4af;--line:#39424c;--ground:#14181d;
+  --tint:#1d232a;--best:#56c98d}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--ground);color:var(--ink);
+  font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
+main{max-width:1120px;margin:0 auto;padding:32px 24px 64px}
+h1{font-size:1.7rem;line-height:1.25;margin:0 0 .3rem;overflow-wrap:anywhere}
+h2{font-size:1.2rem;margin:0 0 .4rem}
+section{margin-top:2.6rem}
+.subtitle,.lead{color:var(--soft);margin:0 0 .8rem;max-width:75ch}
+.verdict{font-size:1.05rem;border-left:4px solid var(--best);padding:.4rem .9rem;background:var(--tint);
+  max-width:80ch;overflow-wrap:anywhere}
+figure.table{margin:0 0 1.6rem}
+figcaption{font-weight:600;margin-bottom:.4rem}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
+th,td{padding:.34rem .8rem;border-bottom:1px solid var(--line);white-space:nowrap}
+thead th{border-bottom:2px solid var(--line);color:var(--soft);font-weight:600}
+th.left,td.left{text-align:left}th.right,td.right{text-align:right}
+tbody tr:hover{background:var(--tint)}
+td.best{font-weight:700;color:var(--best)}
+td.right:has(.star){padding-right:0}.star{display:inline-block;width:.8rem;font-size:.75em}
+.notes{color:var(--soft);font-size:.86rem;margin:.6rem 0 0;padding-left:1.1rem;max-width:90ch}
+.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:16px}
+.plot{min-width:0;min-height:320px}
+.choice{color:var(--soft);font-size:.9rem}
+select{font:inherit;color:inherit;background:var(--tint);border:1px solid var(--line);border-radius:4px;
+  padding:.1rem .4rem}
+details{margin:.6rem 0}summary{cursor:pointer;color:var(--soft)}details .table{margin-top:.8rem}
+table.plain th{text-align:left;font-weight:500;color:var(--soft);vertical-align:top}
+table.plain td{white-space:normal}
+pre{margin:0;font:.88rem/1.4 ui-monospace,"DejaVu Sans Mono",monospace;white-space:pre-wrap;overflow-wrap:anywhere}
+@media print{main{max-width:none}.choice{display:none}}
+"""
+
+_SCRIPT = """
+(function () {
+  var figures = JSON.parse(document.getElementById("figures").textContent);
+  var dark = window.matchMedia("(prefers-color-scheme: dark)");
+  function themed(layout) {
+    var css = getComputedStyle(document.documentElement);
+    var ink = css.getPropertyValue("--ink").trim(), line = css.getPropertyValue("--line").trim();
+    var copy = JSON.parse(JSON.stringify(layout));
+    copy.font = Object.assign({family: getComputedStyle(document.body).fontFamily}, copy.font, {color: ink});
+    copy.hoverlabel = {bgcolor: css.getPropertyValue("--tint").trim(), bordercolor: line, font: {color: ink}};
+    Object.keys(copy).forEach(function (key) {
+      if (/^[xy]axis/.test(key)) {
+        copy[key].gridcolor = line; copy[key].linecolor = line; copy[key].tickcolor = line;
+      }
+    });
+    return copy;
+  }
+  function draw(element) {
+    var figure = figures[element.dataset.figure];
+    Plotly.react(element, figure.data, themed(figure.layout), {responsive: true, displayModeBar: false});
+  }
+  function drawAll() { document.querySelectorAll(".plot").forEach(draw); }
+  drawAll();
+  dark.addEventListener("change", drawAll);
+  document.querySelectorAll("select[data-target]").forEach(function (select) {
+    select.addEventListener("change", function () {
+      var element = document.getElementById(select.dataset.target);
+      element.dataset.figure = select.value;
+      draw(element);
+    });
+  });
+})();
+"""

@@ -1,0 +1,124 @@
+"""The main job: search methods against each other on one problem.
+
+Each (method, repeat) is one study in the folder's store, run by one worker from its first trial to its last, so its
+outcome does not depend on how many studies run at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tunesmith import logging
+from tunesmith.compare.folder import Folder
+from tunesmith.compare.methods import MethodSpec, ReadyMethod, method_sampler, parse_methods
+from tunesmith.compare.problem import as_problem
+from tunesmith.compare.result import ComparisonResult
+from tunesmith.compare.work import Comparison, Progress
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError, MissingDependencyError
+from tunesmith.space import Space
+
+__all__ = ["Progress", "compare"]
+
+_logger = logging.get_logger("tunesmith.compare")
+
+
+def compare(
+    problem: Any,
+    methods: str | Sequence[Any] | Mapping[str, Any],
+    trials: int = 25,
+    repeats: int = 10,
+    *,
+    out: str | os.PathLike[str] = "comparison",
+    seed: int = 0,
+    n_jobs: int = 1,
+    on_progress: Callable[[Progress], None] | None = None,
+    space: Space | Mapping[str, Any] | None = None,
+) -> ComparisonResult:
+    """Compare search methods on one problem.
+
+    Every method gets ``trials`` trials in each of ``repeats`` repeats. In one repeat all methods see the same data
+    split and the same training seeds, so their results are paired; the samplers' own seeds differ. Every trial runs
+    to its end (no stopping rule). The best configuration of each run is evaluated once on the test split, if the
+    problem has one.
+
+    The same call in the same folder goes on where it was interrupted and computes nothing twice; methods, repeats and
+    trials may be added. (A grid is laid out for its budget: with more trials it is another grid and starts anew; the
+    old study stays in the store.)
+
+    Args:
+        problem: a ``tunesmith.train.Problem``, anything that follows
+            :class:`~tunesmith.compare.problem.ComparableProblem`, or an objective function together with ``space``.
+        methods: names such as ``["grid", "random", "sobol", "pso(inertia=0.7)", "optuna:tpe"]``; see
+            :func:`~tunesmith.compare.methods.parse_methods` for the other forms.
+        trials: the budget of each study.
+        repeats: studies a method; 8 is the least with which a difference among four methods can be significant.
+        out: the folder for the store ``studies.jsonl``, the description ``comparison.json`` and ``result.json``.
+        seed: of all samplers, together with the method's label and the repeat.
+        n_jobs: studies that run at a time, in threads; -1 for as many as there are cores. It changes the times, not
+            the results.
+        on_progress: called with a :class:`Progress`, one call at a time, maybe from another thread.
+        space: of a plain objective function.
+
+    Returns:
+        The result, also saved as ``result.json``.
+
+    Raises:
+        InvalidValueError: impossible arguments, or a folder that holds another comparison (with the differences).
+        StorageInternalError: another process is working in the folder.
+        KeyboardInterrupt: passed on; what was finished is kept.
+    """
+    problem = as_problem(problem, space)
+    trials, repeats = _positive(trials, "trials"), _positive(repeats, "repeats")
+    jobs = (os.cpu_count() or 1) if n_jobs == -1 else _positive(n_jobs, "n_jobs")
+    ready, skipped = _ready(parse_methods(methods), problem.space, trials)
+    comparison = Comparison(problem, ready, skipped, trials, repeats, _natural(seed, "seed"), jobs, on_progress)
+    folder = Folder(out)
+    with folder.owned(), _quiet():
+        return comparison.run(folder)
+
+
+def _positive(value: Any, name: str) -> int:
+    if _natural(value, name) < 1:
+        raise InvalidValueError(f"`{name}` must be at least 1, but is {value}.")
+    return int(value)
+
+
+def _natural(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidTypeError(f"`{name}` must be an integer, but is {value!r}.")
+    if value < 0:
+        raise InvalidValueError(f"`{name}` must not be negative, but is {value}.")
+    return value
+
+
+def _ready(specs: list[MethodSpec], space: Space, trials: int) -> tuple[list[ReadyMethod], dict[str, str]]:
+    ready, skipped = [], {}
+    for spec in specs:
+        try:
+            ready.append(method_sampler(spec, space, trials))
+        except MissingDependencyError as error:
+            skipped[spec.label] = str(error)
+            _logger.warning("The method %s is skipped: %s", spec.label, error)
+    if not ready:
+        raise MissingDependencyError(f"No method is left to compare: {skipped}.")
+    return ready, skipped
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the study's line for every trial; a level that the user has set is left alone.
+
+    What the comparison changes about the study's logger while it runs (see ``Comparison``) is undone too.
+    """
+    before, study = logging.get_verbosity(), logging.get_logger("tunesmith.study")
+    level = study.level
+    if before == logging.INFO:
+        logging.set_verbosity(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        study.setLevel(level)

@@ -1,0 +1,81 @@
+"""The comparison as tidy CSV: one row a trial, a run, or a test."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tunesmith.compare import analysis
+from tunesmith.compare.render import csv_text
+from tunesmith.compare.result import ComparisonResult, metric_direction
+from tunesmith.compare.tables import metrics_of_test
+
+
+def trials_csv(result: ComparisonResult) -> str:
+    """One row a trial: method, repeat, number, state, initial, best, value, val_*, param_*, seconds."""
+    params = _param_names(result)
+    metrics = [m for m in result.metrics if m != result.objective]
+    headers = ["method", "repeat", "trial", "state", "initial", "best", _field("val", result.objective)]
+    headers += [_field("val", m) for m in metrics] + [f"param_{p}" for p in params] + ["seconds"]
+    rows = [
+        [run.method, run.repeat, t.number, t.state, int(t.initial), int(t.number == run.best), t.value]
+        + [t.metrics.get(m) for m in metrics]
+        + [t.params.get(p) for p in params]
+        + [t.duration]
+        for run in result.runs
+        for t in run.trials
+    ]
+    return csv_text(headers, rows)
+
+
+def runs_csv(result: ComparisonResult) -> str:
+    """One row a run: its seed, its best configuration with validation and test metrics, counts and times.
+
+    ``best_val_*`` is the best value of that metric in any complete trial, ``val_*`` that of the chosen configuration.
+    """
+    params = _param_names(result)
+    headers = ["method", "repeat", "study", "seed", "finished", "trials", "failed", "best_trial"]
+    headers += [_field("val", m) for m in result.metrics] + ["best_" + _field("val", m) for m in result.metrics]
+    headers += [_field("test", m) for m in result.test_metrics] + [f"param_{p}" for p in params]
+    headers += ["train_seconds", "wall_seconds", "test_seconds"]
+    rows = []
+    for run in result.runs:
+        best = run.best_trial
+        row: list[Any] = [run.method, run.repeat, run.study, run.seed, int(run.finished), len(run.trials)]
+        row += [run.n_failed, run.best]
+        row += [best.metrics.get(m) if best else None for m in result.metrics]
+        row += [run.best_metric(m, metric_direction(m, result)) for m in result.metrics]
+        row += [run.test.get(m) for m in result.test_metrics]
+        row += [best.params.get(p) if best else None for p in params]
+        rows.append([*row, run.train_seconds, run.wall_seconds, run.test_seconds])
+    return csv_text(headers, rows)
+
+
+def pairs_csv(result: ComparisonResult, *, alpha: float = analysis.ALPHA, reference: str | None = None) -> str:
+    """One row a pair and measure (the objective, and every test metric)."""
+    headers = ["measure", "first", "second", "pairs", "mean_difference", "rank_biserial", "A", "p", "p_holm", "winner"]
+    rows: list[list[Any]] = []
+    for measure in ["value", *(f"test:{m}" for m in metrics_of_test(result))]:
+        family = analysis.pair_tests(result, measure, alpha=alpha, reference=reference)
+        name = f"val:{result.objective}" if measure == "value" else measure
+        rows += [[name, t.first, t.second, t.n, *map(_known, _numbers(t)), t.winner] for t in family.tests]
+    return csv_text(headers, rows)
+
+
+def _field(where: str, name: str) -> str:
+    """``val_loss`` for ``loss`` and for ``val_loss``."""
+    return name if name.startswith(("val_", "test_", "train_")) else f"{where}_{name}"
+
+
+def _numbers(test: analysis.PairTest) -> tuple[float, ...]:
+    return test.difference, test.effect, test.superiority, test.p, test.p_holm
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _param_names(result: ComparisonResult) -> list[str]:
+    seen = dict.fromkeys(result.space.get("parameters", {}))
+    seen.update(dict.fromkeys(p for run in result.runs for t in run.trials for p in t.params))
+    return list(seen)

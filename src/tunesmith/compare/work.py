@@ -1,0 +1,348 @@
+"""Doing what a comparison is missing: its studies, one after the other or several at a time.
+
+Repeats are worked through in order, all methods in each, so that an interrupted comparison has whole pairs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tunesmith import logging
+from tunesmith.compare.collect import (
+    EXHAUSTED,
+    SECONDS,
+    WALL,
+    collect_run,
+    count_finished,
+    key_of_test,
+    remarks,
+    union,
+    utc,
+)
+from tunesmith.compare.environment import environment
+from tunesmith.compare.folder import Folder
+from tunesmith.compare.methods import ReadyMethod, sampler_seed
+from tunesmith.compare.problem import description_of, direction_of, metrics_of, title_of, training_seed
+from tunesmith.compare.result import ComparisonResult, Method, Run
+from tunesmith.pruners import get_pruner
+from tunesmith.storages import BaseStorage, get_storage
+from tunesmith.study import Study, create_study
+from tunesmith.trial import Trial, TrialState
+
+_logger = logging.get_logger("tunesmith.compare")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What happened, for a progress display.
+
+    Attributes:
+        event: ``"skip"`` (a method cannot take part), ``"study"`` (one begins), ``"trial"`` (one begins), ``"epoch"``
+            (a trial has yielded), ``"told"`` (a trial has ended), ``"test"`` (a test evaluation begins), ``"done"`` (a
+            study has used its budget).
+        method: label.
+        repeat: from 0.
+        trial: its number, or None.
+        step: how many times the trial has yielded, or None.
+        value: the objective's value so far, or None.
+        done: trials that have ended, over the whole comparison.
+        total: trials there will be (grids and others that end early included as if they did not).
+        message: a sentence for ``"skip"``, else "".
+    """
+
+    event: str
+    method: str
+    repeat: int = 0
+    trial: int | None = None
+    step: int | None = None
+    value: float | None = None
+    done: int = 0
+    total: int = 0
+    message: str = ""
+
+
+class _Stop(BaseException):
+    """Ends an evaluation because the comparison was interrupted; the study gives its trial back."""
+
+
+class Comparison:
+    """One call of :func:`compare`."""
+
+    def __init__(
+        self,
+        problem: Any,
+        methods: list[ReadyMethod],
+        skipped: dict[str, str],
+        trials: int,
+        repeats: int,
+        seed: int,
+        n_jobs: int,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.problem, self.methods, self.skipped = problem, methods, skipped
+        self.trials, self.repeats, self.seed, self.n_jobs = trials, repeats, seed, n_jobs
+        self.direction, self.metrics = direction_of(problem), metrics_of(problem)
+        self._listener = on_progress
+        self._lock = threading.RLock()
+        self._stop = threading.Event()
+        self._done = 0
+        self._failed = False  # the first failure is logged with its traceback, the others are only counted
+
+    # -- the whole ----------------------------------------------------------------------------------------------
+
+    def run(self, folder: Folder) -> ComparisonResult:
+        """Do what is missing, collect, save."""
+        where = environment()
+        description = folder.agree(
+            {
+                "problem": self.problem.to_dict(), "space": self.problem.space.to_dict(), "direction": self.direction,
+                "objective": self.metrics[0], "seed": self.seed,
+            },
+            {m.spec.label: m.spec.text for m in self.methods},
+            {"started": utc(), "trials": self.trials, "repeats": self.repeats, "n_jobs": self.n_jobs, **where},
+        )  # fmt: skip
+        store = get_storage(str(folder.store))
+        runs: dict[tuple[str, int], Run] = {}
+        complete = False
+        try:
+            for label, reason in self.skipped.items():
+                self._tell("skip", label, message=reason)
+            self._all_studies(store, runs)
+            complete = True
+        finally:
+            try:
+                result = self._result(runs, description, where, complete)
+                result.save(folder.path / "result.json")
+            finally:
+                store.close()
+        return result
+
+    def _all_studies(self, store: BaseStorage, runs: dict[tuple[str, int], Run]) -> None:
+        todo = [item for repeat in range(self.repeats) for item in self._turn(repeat)]
+        studies = {(m.spec.label, r): self._study(store, m, r) for m, r in todo}
+        for method, repeat in todo:
+            study = studies[method.spec.label, repeat]
+            runs[method.spec.label, repeat] = self._collect(study, method, repeat)
+            self._done += min(self.trials, count_finished(study, self.trials))
+
+        def work(method: ReadyMethod, repeat: int) -> None:
+            study = studies[method.spec.label, repeat]
+            try:
+                self._one_study(study, method, repeat, runs)
+            finally:
+                runs[method.spec.label, repeat] = self._collect(study, method, repeat, runs[method.spec.label, repeat])
+
+        if self.n_jobs == 1:
+            for method, repeat in todo:
+                work(method, repeat)
+        else:
+            self._in_threads(work, todo)
+
+    def _turn(self, repeat: int) -> list[tuple[ReadyMethod, int]]:
+        """All methods in one repeat, each time another one first: what comes first waits for data and warm-up."""
+        first = repeat % len(self.methods)
+        return [(method, repeat) for method in (*self.methods[first:], *self.methods[:first])]
+
+    def _in_threads(self, work: Callable[[ReadyMethod, int], None], todo: list[tuple[ReadyMethod, int]]) -> None:
+        """Work through ``todo`` in several threads; an error or Ctrl-C ends them all at their next epoch.
+
+        The threads are waited for through events: in Python 3.11 a ``Thread.join`` that Ctrl-C interrupts takes the
+        thread for dead while it still runs.
+        """
+        errors: list[BaseException] = []
+        waiting = iter(todo)
+        ended = [threading.Event() for _ in range(self.n_jobs)]
+
+        def worker(end: threading.Event) -> None:
+            try:
+                while not self._stop.is_set():
+                    with self._lock:
+                        item = next(waiting, None)
+                    if item is None:
+                        return
+                    work(*item)
+            except _Stop:
+                return
+            except BaseException as error:
+                errors.append(error)
+                self._stop.set()
+            finally:
+                end.set()
+
+        for i, end in enumerate(ended):
+            threading.Thread(target=worker, args=(end,), name=f"compare-{i}", daemon=True).start()
+        try:
+            _wait_for(ended)
+        except BaseException as error:
+            errors.insert(0, error)
+            self._stop.set()
+            _wait_for(ended)
+        if errors:
+            raise errors[0]
+
+    # -- one study ----------------------------------------------------------------------------------------------
+
+    def _study(self, store: BaseStorage, method: ReadyMethod, repeat: int) -> Study:
+        study = create_study(
+            storage=store, study_name=method.study_name(repeat), sampler=method.sampler, pruner=get_pruner("nop"),
+            direction=self.direction, seed=sampler_seed(self.seed, method.spec.label, repeat), space=self.problem.space,
+            load_if_exists=True,
+        )  # fmt: skip
+        if study.metric_names is None:
+            study.set_metric_names(self.metrics[:1])
+        return study
+
+    def _one_study(self, study: Study, method: ReadyMethod, repeat: int, runs: dict[tuple[str, int], Run]) -> None:
+        label = method.spec.label
+        problem = self.problem.for_repeat(repeat)
+        missing = self.trials - count_finished(study, self.trials)
+        if missing > 0 and study.user_attrs.get(EXHAUSTED) is None:
+            self._tell("study", label, repeat)
+            self._evaluate(study, problem, label, repeat, missing)
+        self._test(study, problem, method, repeat, runs)
+        self._tell("done", label, repeat)
+
+    def _evaluate(self, study: Study, problem: Any, label: str, repeat: int, missing: int) -> None:
+        begin = time.monotonic()
+        try:
+            study.optimize(
+                self._objective(problem, label, repeat), n_trials=missing, catch=(Exception,),
+                callbacks=[lambda s, trial: self._after(s, trial, label, repeat)],
+            )  # fmt: skip
+        finally:
+            before = float(study.user_attrs.get(WALL, 0.0))
+            study.set_user_attr(WALL, before + time.monotonic() - begin)
+        if self._stop.is_set():
+            raise _Stop
+        found = count_finished(study, self.trials)
+        if found < self.trials:  # the loop ended by itself: nothing left to propose
+            study.set_user_attr(EXHAUSTED, found)
+
+    def _after(self, study: Study, trial: Any, label: str, repeat: int) -> None:
+        with self._lock:
+            self._done += 1
+        self._tell("told", label, repeat, trial.number, value=trial.value)
+        if trial.state == TrialState.FAIL and not self._failed:
+            self._failed = True
+            _logger.warning("Failed trials count as spent budget; further ones are told below the table, not here.")
+            logging.get_logger("tunesmith.study").setLevel(logging.ERROR)
+        if self._stop.is_set():
+            study.stop()
+
+    def _objective(self, problem: Any, label: str, repeat: int) -> Callable[[Trial], Any]:
+        def objective(trial: Trial) -> Any:
+            self._tell("trial", label, repeat, trial.number)
+            begin = time.monotonic()
+            outcome = None
+            try:
+                outcome = problem(trial)
+            finally:
+                if not inspect.isgenerator(outcome):
+                    trial.set_user_attr(SECONDS, time.monotonic() - begin)
+            return self._drive(outcome, trial, label, repeat, begin) if inspect.isgenerator(outcome) else outcome
+
+        return objective
+
+    def _drive(
+        self, epochs: Generator[Any, Any, Any], trial: Trial, label: str, repeat: int, begin: float
+    ) -> Generator[Any, Any, Any]:
+        """Pass on what the objective yields; between two epochs, tell the listener and heed an interruption."""
+        step = 0
+        try:
+            while True:
+                try:
+                    item = next(epochs)
+                except StopIteration as end:
+                    return end.value
+                step += 1
+                yield item
+                self._tell("epoch", label, repeat, trial.number, step, _first_number(item))
+                if self._stop.is_set():
+                    raise _Stop
+        finally:
+            epochs.close()
+            trial.set_user_attr(SECONDS, time.monotonic() - begin)
+
+    def _test(
+        self, study: Study, problem: Any, method: ReadyMethod, repeat: int, runs: dict[tuple[str, int], Run]
+    ) -> None:
+        """Evaluate the best configuration on the test split, unless the study knows the outcome already."""
+        evaluate = getattr(problem, "evaluate_test", None)
+        run = runs[method.spec.label, repeat] = self._collect(study, method, repeat)
+        if evaluate is None or not run.finished or run.best is None or key_of_test(run.best) in study.user_attrs:
+            return
+        self._tell("test", run.method, repeat, run.best)
+        best = next(t for t in study.trials if t.number == run.best)
+        seed = training_seed(problem, run.best, best.params)
+        begin = time.monotonic()
+        try:
+            metrics = {str(k): float(v) for k, v in evaluate(best.params, seed).items()}
+        except Exception as error:  # reported below the table, tried again by the next call
+            _logger.warning("%s: the test could not be evaluated.", run.study, exc_info=True)
+            run.test_error = f"{type(error).__name__}: {error}"
+            return
+        study.set_user_attr(key_of_test(run.best), {"metrics": metrics, "seconds": time.monotonic() - begin})
+
+    # -- outcome ------------------------------------------------------------------------------------------------
+
+    def _collect(self, study: Study, method: ReadyMethod, repeat: int, before: Run | None = None) -> Run:
+        run = collect_run(
+            study, method.spec.label, repeat, self.trials, self.metrics, self.direction,
+            n_initial=method.n_initial(self.problem.space),
+        )  # fmt: skip
+        run.test_error = before.test_error if before is not None and not run.test else ""
+        return run
+
+    def _result(
+        self, runs: dict[tuple[str, int], Run], description: dict[str, Any], where: dict[str, Any], complete: bool
+    ) -> ComparisonResult:
+        keys = [(m.spec.label, r) for m in self.methods for r in range(self.repeats)]
+        ordered = [runs[key] for key in keys if key in runs]
+        sampler = {m.spec.label: _short(repr(m.sampler)) for m in self.methods}
+        text = description_of(self.problem)
+        return ComparisonResult(
+            title=title_of(self.problem), description=text if "\n" in text else "",
+            problem=self.problem.to_dict(), space=self.problem.space.to_dict(),
+            objective=self.metrics[0], direction=self.direction,  # type: ignore[arg-type]
+            metrics=union(self.metrics, (t.metrics for run in ordered for t in run.trials)),
+            test_metrics=union([], (run.test for run in ordered)),
+            methods=[Method(m.spec.label, m.spec.text, sampler[m.spec.label], m.note) for m in self.methods],
+            skipped=self.skipped, trials=self.trials, repeats=self.repeats, seed=self.seed, n_jobs=self.n_jobs,
+            runs=ordered, environment=where, remarks=remarks(description["sessions"]), complete=complete,
+            started=description["sessions"][0]["started"], finished=utc(),
+        )  # fmt: skip
+
+    def _tell(
+        self, event: str, method: str, repeat: int = 0, trial: int | None = None, step: int | None = None,
+        value: float | None = None, message: str = "",
+    ) -> None:  # fmt: skip
+        if self._listener is not None:
+            total = self.trials * self.repeats * len(self.methods)
+            with self._lock:
+                self._listener(Progress(event, method, repeat, trial, step, value, self._done, total, message))
+
+
+def _wait_for(events: list[threading.Event]) -> None:
+    for event in events:
+        while not event.wait(0.1):  # short, so that Ctrl-C arrives here
+            pass
+
+
+def _first_number(item: Any) -> float | None:
+    if isinstance(item, tuple) and len(item) == 2:
+        item = item[1]
+    if isinstance(item, Mapping):
+        item = next(iter(item.values()), None)
+    try:
+        return float(item)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+
+
+def _short(text: str, length: int = 300) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."

@@ -1,0 +1,1 @@
+"""Numerical building blocks: arrays in, arrays out; nothing here knows about studies."""
