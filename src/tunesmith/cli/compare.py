@@ -1,0 +1,128 @@
+"""``tunesmith compare``."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tunesmith.cli import experiment, output, progress
+from tunesmith.cli.guard import INTERRUPTED, debugging, say
+
+
+def compare(
+    file: Annotated[
+        str | None, typer.Argument(metavar="EXPERIMENT.yaml", help="What to compare; options override it.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="NAME", help="Data set. Default: fashion-mnist-small.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="Network. Default: lenet5.")] = None,
+    space: Annotated[
+        str | None,
+        typer.Option("--space", metavar="NAME|JSON|FILE", help="small (default), medium, large, or parameters."),
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option("--methods", metavar="M,M,...", help=f"Default: {','.join(experiment.DEFAULT_METHODS)}."),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option("--trials", metavar="N", min=1, help="Trials of each method in each repeat. Default: 25."),
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option("--repeats", metavar="N", min=1, help="Repeats of each method. Default: 10.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", metavar="N", min=1, help="Epochs of each trial. Default: 10.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", min=0, help="Of everything random. Default: 0.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", metavar="DIR", help=f"Folder. Default: {experiment.DEFAULT_OUT}.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", metavar="N", help="Studies at a time; -1 for one a core. Default: 1.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only the result.")] = False,
+) -> None:
+    """Compare search methods on one network and data set.
+
+    Every method gets the same trials in every repeat, on the same split and with the same training seeds. Prints the
+    tables, and writes them with all data and an HTML report to the folder.
+
+    It can be interrupted: the same command again does only what is missing.
+
+    `tunesmith names` lists the methods, data sets, models and spaces.
+    """
+    flags = {
+        "data": data, "model": model, "space": space, "methods": methods, "trials": trials, "repeats": repeats,
+        "epochs": epochs, "seed": seed, "out": out, "jobs": jobs,
+    }  # fmt: skip
+    entries = experiment.merged(experiment.load(file) if file is not None else {}, flags)
+    problem = experiment.make_problem(entries)
+    folder = str(entries.get("out", experiment.DEFAULT_OUT))
+    result = _run(problem, entries, folder, quiet)
+    _show(result, folder)
+
+
+def _run(problem: Any, entries: dict[str, Any], folder: str, quiet: bool) -> Any:
+    from tunesmith import logging
+    from tunesmith.compare import compare as run
+
+    methods, budget = experiment.methods_of(entries), experiment.budget(entries)
+    before = logging.get_verbosity()
+    if not debugging():
+        logging.set_verbosity(logging.ERROR)  # failed trials are counted in the progress and in the table's notes
+    trials = budget.get("trials", inspect.signature(run).parameters["trials"].default)
+    listener = progress.choose(
+        progress.Tally(problem.epochs, trials), quiet, _plan(run, problem, methods, budget, folder)
+    )
+    try:
+        with listener:
+            return run(problem, methods, out=folder, on_progress=listener, **budget)
+    except KeyboardInterrupt:
+        tally = listener.tally
+        done = f"{tally.done} of {tally.total} trials are done and kept in" if tally.total else "Nothing is lost in"
+        say(f"\nInterrupted: {done} {folder}/. The same command goes on from there:\n  {_command()}")
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        logging.set_verbosity(before)
+
+
+def _plan(run: Any, problem: Any, methods: Any, budget: dict[str, Any], folder: str) -> str:
+    """What is about to happen, in a sentence."""
+    from tunesmith.compare.methods import parse_methods
+
+    defaults = {name: p.default for name, p in inspect.signature(run).parameters.items()}
+    trials, repeats = (budget.get(name, defaults[name]) for name in ("trials", "repeats"))
+    labels = [spec.label for spec in parse_methods(methods)]
+    return (
+        f"Comparing {', '.join(labels)} on {problem.model} and {problem.data}: {trials} trials each in "
+        f"{repeats} repeat{'' if repeats == 1 else 's'}, {problem.epochs} "
+        f"epoch{'' if problem.epochs == 1 else 's'} a trial. Folder: {folder}/"
+    )
+
+
+def _command() -> str:
+    """The command line of this process, for copying."""
+    return shlex.join(["tunesmith", *sys.argv[1:]])
+
+
+def _show(result: Any, folder: str) -> None:
+    """The tables on standard output, everything in files, and where it is."""
+    from tunesmith.compare.report import missing, write_all
+    from tunesmith.compare.tables import print_tables
+
+    paths = write_all(result, folder)
+    print_tables(result, output.console())
+    output.line()
+    files = ", ".join(sorted(Path(path).name for path in paths.values()))
+    entries = [("Files", f"{folder.rstrip(os.sep)}{os.sep}: {files}")]
+    output.pairs([*entries, ("Report", str(paths["report"]) if "report" in paths else str(missing()))])

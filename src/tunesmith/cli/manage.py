@@ -1,0 +1,135 @@
+"""Moving studies about: ``delete``, ``copy``, ``export``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tunesmith.cli import inputs, options, output, records
+from tunesmith.cli.guard import say
+from tunesmith.cli.studies import parse_states
+from tunesmith.exceptions import CLIUsageError, StudyNotFoundError
+
+
+def delete(
+    name: options.Name,
+    storage: options.Storage = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a study with all its trials; asks first."""
+    from tunesmith.study import delete_study
+
+    with inputs.open_storage(storage) as store:
+        n = len(_trials(name, store))
+        if not yes:
+            if not sys.stdin.isatty():
+                raise CLIUsageError(f"Nothing was deleted: nobody can be asked here. Add --yes to delete {name!r}.")
+            if not typer.confirm(f"Delete the study {name!r} with its {n} trials?", err=True):
+                say("Nothing was deleted.")
+                raise typer.Exit(1)
+        delete_study(study_name=name, storage=store)
+    output.line(f"Deleted the study {name!r} ({n} trials).")
+
+
+def _trials(name: str, store: Any) -> list[Any]:
+    """The trials of a study; none of one whose creator died before it had any content."""
+    from tunesmith.study import get_all_study_names
+
+    try:
+        return inputs.load_study(name, store).trials
+    except StudyNotFoundError:
+        if name in get_all_study_names(store):
+            return []
+        raise
+
+
+def copy(
+    name: options.Name,
+    storage: options.Storage = None,
+    to_storage: Annotated[
+        str | None,
+        typer.Option("--to-storage", metavar="STORAGE", help="Where to; made if there is none. Default: the same."),
+    ] = None,
+    to_name: Annotated[str | None, typer.Option("--to-name", metavar="NAME", help="Default: the same name.")] = None,
+) -> None:
+    """Copy a study to another storage or name.
+
+    Everything is copied, so the copy goes on exactly as the original would.
+    """
+    from tunesmith.study import copy_study
+
+    if to_storage is None and to_name is None:
+        raise CLIUsageError("Say where to: --to-storage sqlite:///other.db, or --to-name COPY within the same storage.")
+    with inputs.open_storage(storage) as source:
+        n = len(inputs.load_study(name, source).trials)  # before the target is made: the name may be a typing error
+        if to_storage is None or to_storage == storage:
+            copy_study(from_study_name=name, from_storage=source, to_storage=source, to_study_name=to_name)
+        else:
+            with inputs.open_storage(to_storage, create=True) as target:
+                copy_study(from_study_name=name, from_storage=source, to_storage=target, to_study_name=to_name)
+    output.line(f"Copied {name!r} ({n} trials) to {to_name or name!r} in {to_storage or storage}.")
+
+
+def export(
+    name: options.OptionalName = None,
+    storage: options.Storage = None,
+    out: Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="Where to; - is the standard output.")] = ...,  # type: ignore[assignment]
+    format: Annotated[
+        options.FileFormat | None, typer.Option("--format", "-f", help="By default what FILE ends in.")
+    ] = None,
+    states: options.States = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE if it exists.")] = False,
+) -> None:
+    """Write a study's trials to a file.
+
+    The file ends in .csv, .json (one list), .jsonl (a record a line) or .md (a table).
+    """
+    kind = _kind(out, format)
+    wanted = parse_states(states)
+    if out != "-":
+        _check_target(Path(out), storage, overwrite)
+    with inputs.open_storage(storage) as store:
+        study = inputs.load_study(name, store)
+        found = [t for t in study.trials if wanted is None or t.state.name in wanted]
+        text = records.as_text(study, found, kind)
+    if out == "-":
+        output.raw(text)
+        return
+    _write(Path(out), text)
+    output.line(f"Wrote {len(found)} trials of {study.study_name!r} to {out}.")
+
+
+def _kind(out: str, format: options.FileFormat | None) -> str:
+    if format is not None:
+        return format.value
+    ending = Path(out).suffix.lower().removeprefix(".")
+    if ending not in options.FileFormat.__members__:
+        known = ", ".join(options.FileFormat.__members__)
+        raise CLIUsageError(f"The format of {out!r} is not clear; let it end in one of {known}, or add --format.")
+    return ending
+
+
+def _check_target(target: Path, storage: str | None, overwrite: bool) -> None:
+    """Refuse to write over anything unasked, and over the storage at all."""
+    source = inputs.storage_path(storage) if storage else None
+    if source is not None and target.exists() and source.exists() and target.samefile(source):
+        raise CLIUsageError(f"{str(target)!r} is the storage itself; export to another file.")
+    if target.is_dir():
+        raise CLIUsageError(f"{str(target)!r} is a folder; name a file in it.")
+    if target.exists() and not overwrite:
+        raise CLIUsageError(f"{str(target)!r} exists; add --overwrite to replace it.")
+
+
+def _write(target: Path, text: str) -> None:
+    """All or nothing."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            file.write(text)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
