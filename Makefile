@@ -9,7 +9,7 @@ OUT ?= demo
 .PHONY: demo test lint bench clean
 
 demo: $(VENV)/.demo
-	$(BIN)/tunesmith compare examples/demo.yaml --out $(OUT)
+	$(BIN)/tunesmith compare examples/compare.yaml --out $(OUT)
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -86,6 +86,7 @@ def split_methods(text: str) -> list[str]:
         if char == "," and depth <= 0:
             parts.append(text[start:i].strip())
             start = i + 1
+    parts.append(text[start:].strip())  # what an unclosed bracket leaves; parsing it says what is wrong
     return [part for part in parts if part]
 
 

@@ -172,7 +172,7 @@ def title_of(problem: Any) -> str:
         return lines[0]
     fields = problem.to_dict()
     if {"data", "model"} <= set(fields):
-        epochs = f", {fields['epochs']} epochs" if "epochs" in fields else ""
+        epochs = f", {fields['epochs']} epoch{'s' * (fields['epochs'] != 1)}" if "epochs" in fields else ""
         return f"{fields['model']} on {fields['data']}{epochs}"
     return str(fields.get("name") or _name(problem))
 
