@@ -1,0 +1,44 @@
+"""Other ecosystems, one a file; found by name.
+
+A module of this room that brings search methods defines ``sampler(name, **options) -> BaseSampler``; its methods are
+then called ``"<module>:<name>"``, for instance ``"optuna:tpe"``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from tunesmith._plugins import plugin_modules
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError
+from tunesmith.samplers import BaseSampler
+from tunesmith.samplers import get_sampler as get_own_sampler
+
+__all__ = ["get_sampler"]
+
+
+def get_sampler(sampler: str | BaseSampler | None, **options: Any) -> BaseSampler:
+    """A sampler from a name with a prefix (``"optuna:tpe"``), or whatever :func:`tunesmith.samplers.get_sampler` takes.
+
+    Args:
+        sampler: what the user gave.
+        options: arguments of the method.
+
+    Raises:
+        InvalidValueError: unknown prefix or method, or impossible options. InvalidTypeError: no name at all.
+        MissingDependencyError: the package behind the prefix is not installed.
+    """
+    if not isinstance(sampler, str) or ":" not in sampler:
+        return get_own_sampler(sampler, **options)
+    prefix, _, name = (part.strip() for part in sampler.partition(":"))
+    if prefix not in plugin_modules(__name__):
+        known = ", ".join(f"{m}:..." for m in plugin_modules(__name__)) or "none"
+        raise InvalidValueError(f"Unknown prefix {prefix!r} in the sampler {sampler!r}; known: {known}.")
+    module = importlib.import_module(f"{__name__}.{prefix}")
+    make = getattr(module, "sampler", None)
+    if make is None:
+        raise InvalidValueError(f"tunesmith.integrations.{prefix} brings no search methods, so {sampler!r} is none.")
+    made = make(name, **options)
+    if not isinstance(made, BaseSampler):
+        raise InvalidTypeError(f"{module.__name__}.sampler({name!r}) returned {made!r}, which is no BaseSampler.")
+    return made

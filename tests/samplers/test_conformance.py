@@ -1,0 +1,33 @@
+"""Every sampler found by discovery, under each of its short names, passes the kit."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from tunesmith import samplers
+from tunesmith.samplers import BaseSampler
+from tunesmith.testing.samplers import Method, SamplerKit
+
+#: What differs from the defaults.
+FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
+    "grid-in-order": ("grid", {"shuffle": False, "points": 4}),
+    "pso-absorb": ("pso", {"boundary": "absorb", "init": "random", "swarm_size": 3, "v_max": 0.2}),
+}
+METHODS: dict[str, Method] = {name: (cls, dict(args)) for name, (cls, args) in samplers.known_names().items()}
+METHODS |= {label: (METHODS[name][0], options) for label, (name, options) in FURTHER.items()}
+
+
+class TestSamplers(SamplerKit):
+    @pytest.fixture(params=METHODS)
+    def method(self, request: pytest.FixtureRequest) -> Method:
+        return METHODS[request.param]
+
+
+def test_discovery_finds_the_methods() -> None:
+    found = {cls for cls, _ in METHODS.values()}
+    assert {"GridSampler", "RandomSampler", "QMCSampler", "PSOSampler"} <= {cls.__name__ for cls in found}
+    assert all(issubclass(cls, BaseSampler) and not inspect.isabstract(cls) for cls in found)
+    assert {"grid", "random", "sobol", "halton", "pso", "pso-ring", "pso-constriction"} <= set(METHODS)

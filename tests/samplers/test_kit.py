@@ -1,0 +1,135 @@
+"""The kit finds the faults it is there for: each sampler below breaks one promise, and the named test fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tunesmith.history import History
+from tunesmith.samplers import BaseSampler, Proposal
+from tunesmith.space import Space
+from tunesmith.storages import JournalStorage
+from tunesmith.testing.samplers import SamplerKit
+
+
+@dataclass(frozen=True)
+class Sound(BaseSampler):
+    """Random search, from which the faulty ones differ."""
+
+    def propose(self, space: Space, history: History, rng: np.random.Generator, n: int) -> list[Proposal]:
+        return [self.one(space, history, rng, k) for k in range(n)]
+
+    def one(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Proposal:
+        return Proposal(space.to_params(space.decode(self.unit(space, history, rng, k))))
+
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        return rng.random(len(space))
+
+
+@dataclass(frozen=True)
+class OwnRandomness(Sound):
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        return np.random.default_rng().random(len(space))
+
+
+@dataclass(frozen=True)
+class Counts(Sound):
+    calls: list[int] = field(default_factory=list, init=False, compare=False)
+
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        self.calls.append(1)
+        return np.random.default_rng([history.seed, len(self.calls)]).random(len(space))
+
+
+@dataclass(frozen=True)
+class BlindToPending(Sound):
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        return np.random.default_rng([history.seed, history.n]).random(len(space))
+
+
+@dataclass(frozen=True)
+class IgnoresDirection(Sound):
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        fresh = rng.random(len(space))
+        return fresh if history.n < 5 else (fresh + np.nanmax(history.Y)) % 1
+
+
+@dataclass(frozen=True)
+class LeavesTheSpace(Sound):
+    def one(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Proposal:
+        params = super().one(space, history, rng, k).params
+        return Proposal({n: v * 1.5 if isinstance(v, float) else v for n, v in params.items()})
+
+
+@dataclass(frozen=True)
+class FloatsForIntegers(Sound):
+    def one(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Proposal:
+        params = super().one(space, history, rng, k).params
+        return Proposal({n: float(v) if type(v) is int else v for n, v in params.items()})
+
+
+@dataclass(frozen=True)
+class NeedsAName(Sound):
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        return history.encode(space)[-1:].mean(axis=0) if history.n else rng.random(len(space))
+
+
+@dataclass(frozen=True)
+class NeedsResults(Sound):
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        if history.n and not history.is_complete.any():
+            raise IndexError("no best trial")
+        return rng.random(len(space))
+
+
+@dataclass(frozen=True)
+class Mutable(Sound):
+    secret: int = 3
+
+    def spec(self) -> dict[str, Any]:
+        return {"name": "Mutable", "args": {}}
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "secret", self.secret * 2)
+
+
+FAULTS: list[tuple[BaseSampler, str, dict[str, Any]]] = [
+    (OwnRandomness(), "test_deterministic", {}),
+    (OwnRandomness(), "test_pure", {}),
+    (OwnRandomness(), "test_killed_anywhere", {"name": "conditional"}),
+    (OwnRandomness(), "test_resumed", {"backend": JournalStorage, "stop": 6}),
+    (OwnRandomness(), "test_interrupted", {}),
+    (OwnRandomness(), "test_maximise_is_minimise_mirrored", {}),
+    (OwnRandomness(), "test_enqueued", {}),
+    (Counts(), "test_caches_may_be_dropped", {}),
+    (Counts(), "test_killed_anywhere", {"name": "branches"}),
+    (Counts(), "test_resumed", {"backend": JournalStorage, "stop": 6}),
+    (BlindToPending(), "test_pending_trials", {}),
+    (BlindToPending(), "test_several_at_once", {}),
+    (IgnoresDirection(), "test_maximise_is_minimise_mirrored", {}),
+    (LeavesTheSpace(), "test_in_domain", {"name": "floats", "declared": True}),
+    (LeavesTheSpace(), "test_branches", {}),
+    (FloatsForIntegers(), "test_in_domain", {"name": "integers", "declared": True}),
+    (NeedsAName(), "test_never_repeats", {}),
+    (NeedsResults(), "test_nothing_but_failures", {}),
+    (Mutable(5), "test_is_a_value", {}),
+]
+
+
+@pytest.mark.parametrize(("sampler", "test", "arguments"), FAULTS, ids=lambda v: type(v).__name__ if v else "")
+@pytest.mark.filterwarnings("ignore")
+def test_a_fault_is_found(sampler: BaseSampler, test: str, arguments: dict[str, Any], tmp_path: Path) -> None:
+    if "backend" in arguments:
+        arguments = {**arguments, "tmp_path": tmp_path}
+    with pytest.raises((AssertionError, IndexError, ValueError)):
+        getattr(SamplerKit(), test)(sampler, **arguments)
+
+
+class TestSound(SamplerKit):
+    """The kit is for samplers of other packages, too: this one is known to no registry."""
+
+    sampler_class = Sound
