@@ -14,8 +14,8 @@ WORTH = 2000
 def paused(objects: int) -> Iterator[None]:
     """No cyclic collection inside, if ``objects`` are many.
 
-    Every few hundred new containers trigger a collection that finds nothing to free here; without them 10,000 trials load
-    in 0.19 s instead of 0.26 s (SQLite, two cores). Reference counting goes on as always.
+    Every few hundred new containers trigger a collection that finds nothing to free here; without them 10,000 trials
+    load in 0.19 s instead of 0.26 s (SQLite, two cores). Reference counting goes on as always.
     """
     if objects < WORTH or not gc.isenabled():
         yield

@@ -7,12 +7,10 @@ import importlib
 import inspect
 import json
 import pkgutil
-from functools import cache
 from types import ModuleType
 from typing import Any
 
 
-@cache
 def plugin_modules(package: str) -> tuple[str, ...]:
     """Names of the public modules in ``package``, without importing them."""
     path = importlib.import_module(package).__path__

@@ -67,7 +67,7 @@ def test_what_cannot_be_read_is_refused(methods, error, words):
 def test_unknown_methods_and_adapters_are_refused_with_the_known_ones():
     with pytest.raises(InvalidValueError, match="random"):
         method_sampler("nonsense", PLANE, 10)
-    with pytest.raises(InvalidValueError, match="Unknown adapter 'nonsense'"):
+    with pytest.raises(InvalidValueError, match="Unknown prefix 'nonsense'"):
         method_sampler("nonsense:tpe", PLANE, 10)
     with pytest.raises(TunesmithError):
         method_sampler("random(nonsense=1)", PLANE, 10)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib
-import importlib.util
 import math
-import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from tunesmith.distributions import CategoricalDistribution
-from tunesmith.exceptions import InvalidTypeError, InvalidValueError, MissingDependencyError
-from tunesmith.samplers import BaseSampler, get_sampler
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError
+from tunesmith.integrations import get_sampler
+from tunesmith.samplers import BaseSampler
 from tunesmith.space import Space
 
 
@@ -196,32 +194,9 @@ def method_sampler(method: MethodSpec | Any, space: Space, trials: int) -> Ready
     spec = method if isinstance(method, MethodSpec) else parse_methods([method])[0]
     if spec.instance is not None:
         return ReadyMethod(spec, spec.instance)
-    if ":" in spec.name:
-        prefix, _, name = spec.name.partition(":")
-        return ReadyMethod(spec, _adapter(prefix.strip(), name.strip(), spec.options))
     if spec.name.lower() == "grid" and not {"search_space"} & set(spec.options):
         return _grid(spec, space, trials)
     return ReadyMethod(spec, get_sampler(spec.name, **spec.options))
-
-
-def _adapter(prefix: str, name: str, options: Mapping[str, Any]) -> BaseSampler:
-    import tunesmith.integrations as room
-
-    known = sorted(m.name for m in pkgutil.iter_modules(room.__path__) if not m.name.startswith("_"))
-    if prefix not in known:
-        raise InvalidValueError(f"Unknown adapter {prefix!r} in {prefix + ':' + name!r}; known: {known}.")
-    try:
-        module = importlib.import_module(f"tunesmith.integrations.{prefix}")
-        make = getattr(module, "sampler", None)
-        if make is None:
-            raise InvalidValueError(f"The integration {prefix!r} offers no samplers.")
-        return make(name, **options)
-    except MissingDependencyError:
-        raise
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{error}. `pip install {getattr(error, 'name', None) or prefix}` brings it."
-        ) from error
 
 
 def _grid(spec: MethodSpec, space: Space, trials: int) -> ReadyMethod:

@@ -84,6 +84,7 @@ def _trouble(result: ComparisonResult) -> list[str]:
 
 
 def count(n: int, word: str) -> str:
+    """``1 trial``, ``2 trials``."""
     return f"{n} {word}" if n == 1 else f"{n} {word}s"
 
 

@@ -10,7 +10,7 @@ import importlib
 from typing import Any
 
 from tunesmith._plugins import plugin_modules
-from tunesmith.exceptions import InvalidTypeError, InvalidValueError
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError, MissingDependencyError
 from tunesmith.samplers import BaseSampler
 from tunesmith.samplers import get_sampler as get_own_sampler
 
@@ -34,11 +34,17 @@ def get_sampler(sampler: str | BaseSampler | None, **options: Any) -> BaseSample
     if prefix not in plugin_modules(__name__):
         known = ", ".join(f"{m}:..." for m in plugin_modules(__name__)) or "none"
         raise InvalidValueError(f"Unknown prefix {prefix!r} in the sampler {sampler!r}; known: {known}.")
-    module = importlib.import_module(f"{__name__}.{prefix}")
-    make = getattr(module, "sampler", None)
-    if make is None:
-        raise InvalidValueError(f"tunesmith.integrations.{prefix} brings no search methods, so {sampler!r} is none.")
-    made = make(name, **options)
+    try:
+        module = importlib.import_module(f"{__name__}.{prefix}")
+        make = getattr(module, "sampler", None)
+        if make is None:
+            raise InvalidValueError(f"tunesmith.integrations.{prefix} brings no search methods, so {sampler!r} is none.")
+        made = make(name, **options)
+    except MissingDependencyError:
+        raise
+    except ImportError as error:
+        missing = getattr(error, "name", None) or prefix
+        raise MissingDependencyError(f"{error}. `pip install {missing}` brings it.") from error
     if not isinstance(made, BaseSampler):
         raise InvalidTypeError(f"{module.__name__}.sampler({name!r}) returned {made!r}, which is no BaseSampler.")
     return made

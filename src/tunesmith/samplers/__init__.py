@@ -1,4 +1,4 @@
-"""Search methods, one a file. Classes are found by name: ``samplers.RandomSampler``, ``create_study(sampler="random")``."""
+"""Search methods, one a file, found by name: ``samplers.RandomSampler``, ``create_study(sampler="random")``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def available() -> dict[str, type[BaseSampler]]:
 
 
 def known_names() -> dict[str, tuple[type[BaseSampler], Mapping[str, Any]]]:
-    """Short name -> (class, arguments): the aliases a class declares, and its name without ``Sampler``, in lower case."""
+    """Short name -> (class, arguments): aliases that a class declares, and its name without ``Sampler``, lower case."""
     names: dict[str, tuple[type[BaseSampler], Mapping[str, Any]]] = {}
     for class_name, cls in available().items():
         names[class_name.removesuffix("Sampler").lower()] = (cls, {})

@@ -34,7 +34,7 @@ class BaseSampler(ABC):
     """A search method: a pure function of the history.
 
     A sampler is a frozen dataclass: its fields are its arguments, and they are written to the log (so they must be
-    JSON-able, or left out through ``spec``). It keeps nothing between calls except caches that may be dropped at any time.
+    JSON-able, or left out through ``spec``). It keeps nothing between calls but caches that may be dropped at any time.
 
     Attributes:
         aliases: short names for ``create_study(sampler="...")``, with the arguments they stand for.
@@ -58,6 +58,21 @@ class BaseSampler(ABC):
         """A value for a parameter that ``propose`` could not know yet; uniform on the parameter's scale."""
         space = Space({name: distribution})
         return space.to_params(space.decode(rng.random((1, 1)))[0])[name]
+
+    @property
+    def finite(self) -> bool:
+        """Whether the method ends by itself, having proposed all it can, each once."""
+        return False
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the seed has no influence on what is proposed for a declared space."""
+        return False
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether the same configuration may come twice in a continuous space."""
+        return False
 
     @property
     def study_seed(self) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,6 @@ class GridSampler(BaseSampler):
     conditions: Mapping[str, str] | None = field(default=None, kw_only=True)
 
     #: It ends by itself.
-    finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.search_space is None:
@@ -118,6 +117,11 @@ class GridSampler(BaseSampler):
         """The axes of ``search_space`` as a space of choices."""
         assert self.search_space is not None
         return lattice({n: tuple(v) for n, v in self.search_space.items()}, self.conditions or {})
+
+    @property
+    def finite(self) -> bool:
+        """Always: a grid ends when every cell was proposed."""
+        return True
 
     @property
     def deterministic(self) -> bool:

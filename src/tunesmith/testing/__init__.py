@@ -1,1 +1,1 @@
-"""Conformance kits: what every plug-in of a room must do, as tests. Shipped for authors of plug-ins; they need pytest."""
+"""Conformance kits: what every plug-in of a room must do, as tests. Shipped for authors of plug-ins; needs pytest."""

@@ -101,19 +101,19 @@ class SamplerKit:
             return
         run(study, typed_on(space), self.trials)
         check_domain(study, space)
-        assert study.history.n == self.trials or _finite(sampler)
+        assert study.history.n == self.trials or sampler.finite
 
     def test_branches(self, sampler: BaseSampler) -> None:
         """An objective whose parameters depend on each other's values, without a declared space."""
         study = run(new_study(sampler), branching, 2 * self.trials)
         check_domain(study)
-        assert study.history.n == 2 * self.trials or _finite(sampler)
+        assert study.history.n == 2 * self.trials or sampler.finite
 
     def test_space_changes(self, sampler: BaseSampler) -> None:
         """Bounds, choices and names change between trials; proposals follow."""
         study = run(new_study(sampler), changing, 2 * self.trials)
         check_domain(study)
-        assert study.history.n == 2 * self.trials or _finite(sampler)
+        assert study.history.n == 2 * self.trials or sampler.finite
         late = [t.params for t in study.trials if t.number > 11]
         assert all("k" in params and params["x"] >= 0.5 for params in late)
 
@@ -123,20 +123,20 @@ class SamplerKit:
         check_domain(study)
         states = {t.state for t in study.trials}
         assert {TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED} <= states
-        assert study.history.n == 3 * self.trials or _finite(sampler)
+        assert study.history.n == 3 * self.trials or sampler.finite
 
     def test_nothing_but_failures(self, sampler: BaseSampler) -> None:
         """No result at all to learn from."""
         study = run(new_study(sampler, CONTINUOUS), lambda trial: float("nan"), self.trials)
         assert {t.state for t in study.trials} == {TrialState.FAIL}
-        assert study.history.n == self.trials or _finite(sampler)
+        assert study.history.n == self.trials or sampler.finite
 
     def test_never_repeats(self, sampler: BaseSampler) -> None:
         """In a continuous space no configuration comes twice; from a finite method it does not come twice anywhere."""
         study = run(new_study(sampler, CONTINUOUS), on(CONTINUOUS), 200)
         found = configurations(study)
-        assert len(set(found)) == len(found) or _says(sampler, "may_repeat")
-        if _finite(sampler):
+        assert len(set(found)) == len(found) or sampler.may_repeat
+        if sampler.finite:
             for space in SPACES.values():
                 found = configurations(run(new_study(sampler, space), on(space), 60))
                 assert len(set(found)) == len(found)
@@ -145,7 +145,7 @@ class SamplerKit:
         """A finite method has each configuration of a small space once, says so and stays at its end; others go on."""
         study = run(new_study(sampler, SMALL), on(SMALL), 20)
         assert study.history.n == len(study.trials)
-        if not _finite(sampler):
+        if not sampler.finite:
             assert study.history.n == 20
             return
         found = configurations(study)
@@ -168,7 +168,7 @@ class SamplerKit:
         space = SPACES["floats"]
         one, same, other = (facts(run(new_study(sampler, space, seed), on(space), self.trials)) for seed in (5, 5, 6))
         assert one == same
-        assert (one == other) == _says(sampler, "deterministic")
+        assert (one == other) == sampler.deterministic
 
     def test_pure(self, sampler: BaseSampler) -> None:
         """Asked twice about one history it says the same, and leaves the history as it was."""
@@ -223,19 +223,19 @@ class SamplerKit:
         study = self._busy(sampler, CONTINUOUS)
         known = set(configurations(study)) | {_key(t.relative_params) for t in study._session.live.values()}
         batch = [_key(p.params) for p in sampler.propose(CONTINUOUS, study.history, trial_rng(1, 2), 8)]
-        assert len(batch) == 8 or _finite(sampler)
-        assert (len(set(batch)) == len(batch) and not known & set(batch)) or _says(sampler, "may_repeat")
+        assert len(batch) == 8 or sampler.finite
+        assert (len(set(batch)) == len(batch) and not known & set(batch)) or sampler.may_repeat
 
     def test_pending_trials(self, sampler: BaseSampler) -> None:
         """Eight trials are asked for before the first is told, in another order; nothing comes twice."""
         study = new_study(sampler, CONTINUOUS)
         for _ in range(3):
             trials = [study.ask(CONTINUOUS) for _ in range(8)]
-            assert len({_key(t.params) for t in trials}) == 8 or _says(sampler, "may_repeat")
+            assert len({_key(t.params) for t in trials}) == 8 or sampler.may_repeat
             for trial in reversed(trials):
                 study.tell(trial, loss(CONTINUOUS, trial.params))
         found = configurations(study)
-        assert len(set(found)) == len(found) or _says(sampler, "may_repeat")
+        assert len(set(found)) == len(found) or sampler.may_repeat
         check_domain(study, CONTINUOUS)
 
     def test_threads(self, sampler: BaseSampler) -> None:
@@ -243,9 +243,9 @@ class SamplerKit:
         study = new_study(sampler, CONTINUOUS)
         study.optimize(on(CONTINUOUS), n_trials=24, n_jobs=4)
         assert sorted(study.history.number.tolist()) == list(range(len(study.trials)))
-        assert len(study.trials) == 24 or _finite(sampler)
+        assert len(study.trials) == 24 or sampler.finite
         found = configurations(study)
-        assert len(set(found)) == len(found) or _says(sampler, "may_repeat")
+        assert len(set(found)) == len(found) or sampler.may_repeat
 
     def test_enqueued(self, sampler: BaseSampler) -> None:
         """Enqueued configurations, whole and in part, come between the method's own and get what they ask for."""
@@ -328,14 +328,6 @@ class SamplerKit:
         for _ in range(2):
             study.ask()
         return study
-
-
-def _says(sampler: BaseSampler, what: str) -> bool:
-    return bool(getattr(sampler, what, False))
-
-
-def _finite(sampler: BaseSampler) -> bool:
-    return _says(sampler, "finite")
 
 
 def _rebuilt(sampler: BaseSampler) -> BaseSampler:

@@ -1,0 +1,54 @@
+"""Points by index."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy.stats import qmc
+
+from tunesmith.exceptions import InvalidValueError
+from tunesmith.numerics import low_discrepancy
+from tunesmith.numerics.low_discrepancy import points
+
+
+@pytest.mark.parametrize("kind", ["sobol", "halton"])
+@pytest.mark.parametrize("scramble", [True, False])
+@pytest.mark.parametrize("dimension", [1, 3, 150, 700])
+def test_random_access(kind: str, scramble: bool, dimension: int) -> None:
+    """Any point in any order is what the sequence has there, across the blocks in which they are made."""
+    index = np.array([700, 0, 513, 512, 511, 31, 32, 33, 700])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = points(kind, dimension, index, scramble=scramble, seed=3)
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(3)))
+    engine = {"sobol": qmc.Sobol, "halton": qmc.Halton}[kind](dimension, scramble=scramble, seed=rng)
+    np.testing.assert_array_equal(found, engine.random(1024)[index])
+    assert found.shape == (9, dimension)
+    assert ((found >= 0) & (found < 1)).all()
+
+
+def test_caches_change_nothing_and_cannot_be_changed() -> None:
+    one = points("sobol", 2, np.arange(10), scramble=True, seed=1)
+    one[:] = 0
+    again = points("sobol", 2, np.arange(10), scramble=True, seed=1)
+    assert again.any()
+    low_discrepancy._block.cache_clear()
+    np.testing.assert_array_equal(points("sobol", 2, np.arange(10), scramble=True, seed=1), again)
+    assert not np.array_equal(points("sobol", 2, np.arange(10), scramble=True, seed=2), again)
+    np.testing.assert_array_equal(
+        points("sobol", 2, np.arange(10), scramble=False, seed=1), points("sobol", 2, np.arange(10), scramble=False)
+    )
+
+
+def test_limits() -> None:
+    with pytest.raises(InvalidValueError, match="niederreiter"):
+        points("niederreiter", 2, np.arange(3), scramble=False)
+    with pytest.raises(InvalidValueError, match="21201"):
+        points("sobol", 21202, np.arange(3), scramble=False)
+    for index in (-1, 2**30):
+        with pytest.raises(InvalidValueError, match="no point"):
+            points("sobol", 2, np.array([index]), scramble=False)
+    assert points("sobol", 21201, np.array([1]), scramble=False).shape == (1, 21201)
+    assert points("halton", 21202, np.array([1]), scramble=False).shape == (1, 21202)
