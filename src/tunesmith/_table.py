@@ -17,10 +17,13 @@ INT_COLUMNS = ("number", "state", "start", "complete", "spaces")
 class Layout:
     """Where the values of a space go: column indices, and maps from choice index to code."""
 
-    __slots__ = ("columns", "leading", "maps", "maybe_big")
+    __slots__ = ("choices", "columns", "leading", "maps", "maybe_big")
 
-    def __init__(self, columns: list[int], maps: list[tuple[int, list[int]]], maybe_big: bool) -> None:
+    def __init__(
+        self, columns: list[int], maps: list[tuple[int, list[int]]], maybe_big: bool, choices: list[tuple[int, range]]
+    ) -> None:
         self.columns = np.array(columns, np.intp)
+        self.choices = choices  # (position, indices that are possible there)
         self.maps = maps
         self.maybe_big = maybe_big
         self.leading = len(columns) if columns == list(range(len(columns))) else -1
@@ -102,17 +105,18 @@ class Table:
         """Give every name of the space a column; remember its distribution as the latest."""
         layout = self._layouts.get(space.id)
         if layout is None:
-            columns, maps, big = [], [], False
+            columns, maps, choices, big = [], [], [], False
             for i, (name, dist) in enumerate(space.distributions.items()):
                 column = self._column(name, isinstance(dist, CategoricalDistribution))
                 columns.append(column)
                 if isinstance(dist, CategoricalDistribution):
                     codes = [self._code(self.names[column], choice) for choice in dist.choices]
+                    choices.append((i, range(len(codes))))
                     if codes != list(range(len(codes))):
                         maps.append((i, codes))
                 elif dist.kind == "int" and max(abs(dist.low), abs(dist.high)) > EXACT:  # type: ignore[attr-defined]
                     big = True
-            layout = self._layouts[space.id] = Layout(columns, maps, big)
+            layout = self._layouts[space.id] = Layout(columns, maps, big, choices)
         if space.id != self._latest:
             self._latest = space.id
             self.shape += 1

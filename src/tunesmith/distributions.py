@@ -109,7 +109,11 @@ class BaseDistribution(ABC):
     def _set(self, **fields: Any) -> None:
         for name, value in fields.items():
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "_hash", hash((type(self).__name__, repr(self._asdict()))))
+        object.__setattr__(self, "_hash", hash((type(self).__name__, *self._identity())))
+
+    def _identity(self) -> tuple[Any, ...]:
+        """Equal for equal distributions."""
+        return tuple(self._asdict().values())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self._asdict())
@@ -313,6 +317,9 @@ class CategoricalDistribution(BaseDistribution):
         return self is other or (isinstance(other, CategoricalDistribution) and self._keys == other._keys)
 
     __hash__ = BaseDistribution.__hash__
+
+    def _identity(self) -> tuple[Any, ...]:
+        return self._keys
 
 
 Float = FloatDistribution

@@ -24,13 +24,18 @@ Part = tuple[str, list[Any]]  # (space id, values as they stand in the event)
 
 
 class OpenTrial:
-    """A trial that is not finished."""
+    """A trial that is not finished.
+
+    ``enqueued`` is what a user asked for (``None`` for others), ``fixed`` that and what the sampler gave under names
+    that are not known yet.
+    """
 
     __slots__ = (
         "at",
         "attempt",
         "by_ask",
         "constraints",
+        "enqueued",
         "fixed",
         "number",
         "parts",
@@ -48,6 +53,7 @@ class OpenTrial:
         self.token: str | None = None
         self.attempt = 0
         self.parts: list[Part] = []
+        self.enqueued: dict[str, Any] | None = None
         self.fixed: dict[str, Any] = {}
         self.tags: dict[str, Any] = {}
         self.start = 0
@@ -64,7 +70,8 @@ class Fold:
     Attributes:
         meta: the fields of the ``study`` event, empty before it.
         config: sampler and pruner specifications.
-        spaces: space id -> space.
+        spaces: space id -> space, of those in the log.
+        registered: space id -> the caller's own space, in the log or not.
         open: number -> :class:`OpenTrial`.
         where: row of each trial number, -1 while it is open.
         workers: worker id -> fields of its event.
@@ -80,6 +87,7 @@ class Fold:
         self.system_attrs: dict[str, Any] = {}
         self.metric_names: list[str] | None = None
         self.spaces: dict[str, Space] = {}
+        self.registered: dict[str, Space] = {}
         self.workers: dict[str, Event] = {}
         self.open: dict[int, OpenTrial] = {}
         self.where: list[int] = []
@@ -104,16 +112,16 @@ class Fold:
         Raises:
             NewerFormatError: the event's type is unknown. LogDamagedError: its fields contradict each other.
         """
-        handler = self._handlers.get(event.get("e", ""))
-        if handler is None:
-            raise NewerFormatError(
-                f"The log holds an event of type {event.get('e')!r}, unknown to this version; update tunesmith."
-            )
-        self.version += 1
-        self._history = None
         try:
+            handler = self._handlers.get(event["e"])
+            if handler is None:
+                raise NewerFormatError(
+                    f"The log holds an event of type {event['e']!r}, unknown to this version; update tunesmith."
+                )
+            self.version += 1
+            self._history = None
             return handler(event)
-        except (KeyError, TypeError, IndexError, ValueError) as error:
+        except (KeyError, TypeError, IndexError, ValueError, AttributeError, OverflowError) as error:
             if isinstance(error, (NewerFormatError, LogDamagedError)):
                 raise
             raise LogDamagedError(f"The event {str(event)[:200]!r} cannot be understood: {error!r}.") from error
@@ -125,6 +133,7 @@ class Fold:
 
     @property
     def n_trials(self) -> int:
+        """Number of all trials; also the number the next new trial gets."""
         return len(self.where)
 
     def next_waiting(self) -> int | None:
@@ -140,8 +149,9 @@ class Fold:
         return self._history
 
     def register(self, space: Space) -> None:
-        """Make ``space`` (which may hold the caller's own objects as choices) the meaning of its id."""
-        self.spaces.setdefault(space.id, space)
+        """Let ``space`` (which may hold the caller's own objects as choices) be the meaning of its id, once that is
+        in the log; until then the log does not know it."""
+        self.registered[space.id] = space
 
     def params(self, parts: list[Part]) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
         """Values and distributions of a trial's parts; later parts override earlier ones."""
@@ -181,8 +191,19 @@ class Fold:
 
     def _space(self, event: Event) -> bool:
         if event["id"] not in self.spaces:
-            self.spaces[event["id"]] = Space.from_dict(event["d"])
+            own = self.registered.get(event["id"])
+            self.spaces[event["id"]] = own if own is not None else Space.from_dict(event["d"])
         return True
+
+    def _part(self, space_id: str, row: list[Any]) -> Part:
+        """A row of values that fits its space, whose names have columns from now on."""
+        layout = self.table.layout(self.spaces[space_id])
+        if len(row) != len(layout.columns):
+            raise ValueError(f"{len(row)} values for {len(layout.columns)} parameters")
+        for j, possible in layout.choices:
+            if row[j] not in possible:
+                raise ValueError(f"there is no choice {row[j]!r}")
+        return space_id, row
 
     def _worker(self, event: Event) -> bool:
         self.workers[event["w"]] = event
@@ -201,7 +222,8 @@ class Fold:
         trial = self._new(event["n"], TrialState.WAITING)
         if trial is None:
             return False
-        trial.fixed = {k: choice_from_json(v) for k, v in event["p"].items()}
+        trial.enqueued = {k: choice_from_json(v) for k, v in event["p"].items()}
+        trial.fixed = dict(trial.enqueued)
         self._merge(trial, event)
         return True
 
@@ -222,8 +244,7 @@ class Fold:
         if trial.attempt > 1:
             trial.reports = []
         if "s" in event:
-            trial.parts = [(event["s"], event["p"])]
-            self.table.layout(self.spaces[event["s"]])
+            trial.parts = [self._part(event["s"], event["p"])]
             trial.at = event.get("at")
         if "f" in event:
             trial.fixed.update({k: choice_from_json(v) for k, v in event["f"].items()})
@@ -240,8 +261,7 @@ class Fold:
     def _merge(self, trial: OpenTrial, event: Event) -> None:
         """Take over what an event adds to an open trial."""
         if "l" in event:
-            self.table.layout(self.spaces[event["l"][0]])
-            trial.parts = [*trial.parts, (event["l"][0], event["l"][1])]
+            trial.parts = [*trial.parts, self._part(*event["l"])]
         if "r" in event:
             trial.reports.extend(event["r"])
         if "ua" in event:
@@ -310,8 +330,7 @@ class Fold:
         trial = OpenTrial(number, state)
         trial.start = fields.get("t0", 0)
         if "s" in fields:
-            self.table.layout(self.spaces[fields["s"]])
-            trial.parts = [(fields["s"], fields["p"])]
+            trial.parts = [self._part(fields["s"], fields["p"])]
         self._merge(trial, fields)
         attrs = {k: attr_from_json(v) for k, v in fields.get("sa", {}).items()}
         trial.tags = attrs.pop("tags", {})
@@ -324,6 +343,7 @@ class Fold:
         self.open[number] = trial
         if state == TrialState.WAITING:
             trial.fixed = {**attrs.get("fixed_params", {}), **self.params(trial.parts)[0]}
+            trial.enqueued = dict(trial.fixed)
             trial.parts, trial.attempt = [], 0
         else:
             trial.token, trial.by_ask = f"add.{number}", True
@@ -344,6 +364,8 @@ class Fold:
             table.user_attrs[row] = trial.user_attrs
         if trial.constraints:
             table.constraints[row] = trial.constraints
+        if trial.enqueued is not None:
+            table.system_attrs[row] = {"fixed_params": trial.enqueued}
         if trial.attempt > 1:
             table.system_attrs.setdefault(row, {})["attempt"] = trial.attempt
         return row

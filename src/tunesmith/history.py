@@ -63,6 +63,7 @@ class EncodeCache:
         self._rows: dict[str, FloatArray] = {}
 
     def rows(self, space: Space, n: int, compute: Any) -> FloatArray:
+        """The first ``n`` rows for ``space``; ``compute(first, last)`` makes those that are not known yet."""
         with self._lock:
             known = self._rows.get(space.id)
             have = 0 if known is None else len(known)

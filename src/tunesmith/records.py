@@ -12,6 +12,7 @@ from tunesmith._gc import paused
 from tunesmith.distributions import BaseDistribution
 from tunesmith.fold import Fold, OpenTrial
 from tunesmith.trial import FrozenTrial, TrialState
+from tunesmith.trial._base import own_attrs
 
 _STATES = tuple(TrialState(i) for i in range(len(TrialState)))
 
@@ -59,7 +60,7 @@ def _finished(fold: Fold, rows: list[int]) -> list[FrozenTrial]:
             layout = layouts[spaces] = _layout(fold, spaces)
         params, distributions = _params(fold, layout, row, x)
         tags = _tags(fold, row)
-        system = dict(fold.table.system_attrs.get(row, ()))
+        system = own_attrs(fold.table.system_attrs.get(row) or {})
         if tags:
             system["tags"] = tags
         intermediate, metrics = reports.get(row, ({}, {}))
@@ -72,7 +73,7 @@ def _finished(fold: Fold, rows: list[int]) -> list[FrozenTrial]:
                 local_time(complete),
                 params,
                 distributions,
-                dict(fold.table.user_attrs.get(row, ())),
+                own_attrs(fold.table.user_attrs.get(row) or {}),
                 system,
                 intermediate,
                 number,
@@ -145,15 +146,15 @@ def _open(fold: Fold, trial: OpenTrial) -> FrozenTrial:
         target = intermediate if len(report) == 2 else metrics.setdefault(report[2], {})
         target.setdefault(report[0], float(report[1]))
     system: dict[str, Any] = {}
-    if missing := {k: v for k, v in trial.fixed.items() if k not in params}:
-        system["fixed_params"] = missing
+    if trial.enqueued is not None:
+        system["fixed_params"] = dict(trial.enqueued)
     if trial.tags:
         system["tags"] = dict(trial.tags)
     if trial.attempt > 1:
         system["attempt"] = trial.attempt
     return FrozenTrial(
-        trial.number, trial.state, None, local_time(trial.start), None, params, distributions, dict(trial.user_attrs),
-        system, intermediate, trial.number, constraints=dict(trial.constraints), metrics=metrics,
+        trial.number, trial.state, None, local_time(trial.start), None, params, distributions,
+        own_attrs(trial.user_attrs), system, intermediate, trial.number, constraints=dict(trial.constraints), metrics=metrics,
     )  # fmt: skip
 
 

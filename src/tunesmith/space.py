@@ -139,7 +139,7 @@ class Space(Mapping[str, BaseDistribution]):
     def id(self) -> str:
         """A short content hash: equal spaces have equal ids, in every process."""
         text = json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]
 
     def extended(self, name: str, distribution: BaseDistribution) -> Space:
         """A copy in which ``name`` has this distribution (a new last column, or a changed one)."""
@@ -233,7 +233,9 @@ class Columns:
             self._fill(j, dist)
         self.binned = (self.levels > 0) & ~self.log  # equal bins: int, stepped float, choice
         self._all_float = all(dist.kind == "float" for dist in distributions)
-        self._all_linear = not (self.binned.any() or self.log.any())
+        stepped = [isinstance(dist, FloatDistribution) and dist.step is not None for dist in distributions]
+        self._snapped = np.array(stepped, bool) & (self.levels == 0)  # stepped, with more values than can be counted
+        self._all_linear = not (self.binned.any() or self.log.any() or self._snapped.any())
         with np.errstate(over="ignore"):
             span = self.high - self.low
         self._span = span if np.isfinite(span).all() else None
@@ -259,6 +261,7 @@ class Columns:
                 self.levels[j] = levels if levels <= EXACT else 0
 
     def decode(self, unit: FloatArray) -> FloatArray:
+        """See :meth:`Space.decode`."""
         unit = np.asarray(unit, float)
         if self._all_linear and self._span is not None:
             return np.minimum(self.low + self._span * unit, self.high)
@@ -273,6 +276,11 @@ class Columns:
         if b.any():
             k = np.minimum(np.floor(unit[..., b] * self.levels[b]), self.levels[b] - 1)
             raw[..., b] = self.low[b] + np.maximum(k, 0) * self.step[b]
+        s = self._snapped
+        if s.any():
+            with np.errstate(over="ignore", invalid="ignore"):
+                k = (raw[..., s] - self.low[s]) / self.step[s]  # beyond EXACT every float is a whole number of steps
+                raw[..., s] = np.where(k < EXACT, self.low[s] + np.rint(k) * self.step[s], raw[..., s])
 
     def _decode_log(self, unit: FloatArray, raw: FloatArray) -> None:
         g = self.log
@@ -282,6 +290,7 @@ class Columns:
             raw[..., g] = np.where(self.integer[g], np.rint(values), values)
 
     def encode(self, raw: FloatArray) -> FloatArray:
+        """See :meth:`Space.encode`."""
         raw = np.asarray(raw, float)
         with np.errstate(invalid="ignore", divide="ignore"):
             width = self.high / 2 - self.low / 2
@@ -296,6 +305,7 @@ class Columns:
         return np.where(np.isnan(raw), np.nan, np.clip(unit, 0.0, 1.0))
 
     def to_params(self, names: tuple[str, ...], raw: FloatArray) -> dict[str, Any]:
+        """One raw row (d,) -> configuration under these names; NaN columns are left out."""
         values = raw.tolist()
         if self._all_float:
             total = sum(values)

@@ -28,8 +28,8 @@ PROMISED = {
 }
 
 
-def run(script: str, folder: Path, *arguments: str) -> str:
-    command = [sys.executable, str(EXAMPLES / script), *arguments]
+def run(script: str, folder: Path) -> str:
+    command = [sys.executable, str(EXAMPLES / script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=100, check=False
@@ -42,19 +42,10 @@ def test_all_examples_are_known() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(PROMISED)
 
 
-@pytest.mark.parametrize("script", sorted(set(PROMISED) - {"compare_function.py"}))
+@pytest.mark.parametrize("script", sorted(PROMISED))
 def test_example(script: str, tmp_path: Path) -> None:
     if script in NEEDS_TORCH and importlib.util.find_spec("torch") is None:
         pytest.skip(f"{script} trains with PyTorch, which is not installed")
     output = run(script, tmp_path)
     for text in PROMISED[script]:
         assert text in output, output
-
-
-def test_the_comparison_is_not_computed_twice(tmp_path: Path) -> None:
-    first = run("compare_function.py", tmp_path, "here")
-    assert [text for text in PROMISED["compare_function.py"] if text not in first] == []
-    log = (tmp_path / "here" / "studies.jsonl").read_bytes()
-    second = run("compare_function.py", tmp_path, "here")
-    assert (tmp_path / "here" / "studies.jsonl").read_bytes() == log
-    assert first.splitlines()[:8] == second.splitlines()[:8]

@@ -16,7 +16,7 @@ class ThreadExecutor(BaseExecutor):
 
     def run(self, worker: Callable[[], None], stop: Callable[[], None]) -> None:
         errors: list[BaseException] = []
-        ended = [threading.Event() for _ in range(self.n)]
+        ended: list[threading.Event] = []
 
         def run_one(end: threading.Event) -> None:
             try:
@@ -27,9 +27,11 @@ class ThreadExecutor(BaseExecutor):
             finally:
                 end.set()
 
-        for i, end in enumerate(ended):
-            threading.Thread(target=run_one, args=(end,), name=f"tunesmith-{i}", daemon=True).start()
         try:
+            for i in range(self.n):
+                end = threading.Event()
+                threading.Thread(target=run_one, args=(end,), name=f"tunesmith-{i}", daemon=True).start()
+                ended.append(end)
             _wait(ended)
         except BaseException as error:
             errors.insert(0, error)

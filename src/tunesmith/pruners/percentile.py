@@ -55,9 +55,9 @@ class PercentilePruner(BasePruner):
         at = (reports.metric == 0) & (reports.step == step)
         at[at] = (history.state == TrialState.COMPLETE)[reports.row[at]]
         others = reports.value[at] * sign
-        others = others[~np.isnan(others)]
-        if len(others) < self.n_min_trials:
+        if len(others) < self.n_min_trials or np.isnan(others).all():
             return Verdict.GO
+        others = others[~np.isnan(others)]
         return Verdict.STOP if own.min() > np.percentile(others, self.percentile) else Verdict.GO
 
     def _first_in_interval(self, step: int, trial: OpenRow) -> bool:

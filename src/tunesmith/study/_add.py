@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import Any
 
 from tunesmith import events as ev
-from tunesmith.distributions import check_same_kind, choice_to_json
+from tunesmith.distributions import BaseDistribution, check_same_kind, choice_to_json
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.space import Space
 from tunesmith.study._log import StudyLog
 from tunesmith.trial import FrozenTrial
-from tunesmith.trial._base import clean_attr
+from tunesmith.trial._base import check_number, check_report, clean_attr
 
 
 def add_events(log: StudyLog, trials: list[FrozenTrial]) -> None:
@@ -24,11 +25,15 @@ def add_events(log: StudyLog, trials: list[FrozenTrial]) -> None:
         if not isinstance(trial, FrozenTrial):
             raise InvalidTypeError(f"A FrozenTrial is needed (see create_trial), not {trial!r}.")
         trial.validate()
-        _check(log, trial)
     if not trials:
         return
     with log.lock:
         log.sync()
+        known = dict(log.fold.distributions)
+        for trial in trials:
+            _check(log, trial)
+            check_kinds(known, trial.distributions)
+            known.update(trial.distributions)
         fate = False
         while not fate:
             spaces: dict[str, ev.Event] = {}
@@ -42,16 +47,27 @@ def _check(log: StudyLog, trial: FrozenTrial) -> None:
         raise InvalidValueError(
             f"The added trial has {len(trial.values)} values, but the study has {len(log.fold.directions)} objectives."
         )
-    for name, distribution in trial.distributions.items():
-        if name in log.fold.distributions:
-            check_same_kind(name, log.fold.distributions[name], distribution)
+
+
+def check_kinds(known: Mapping[str, BaseDistribution], new: Mapping[str, BaseDistribution]) -> None:
+    """No parameter may be of another kind than before (see :func:`check_same_kind`)."""
+    for name, distribution in new.items():
+        if name in known:
+            check_same_kind(name, known[name], distribution)
+
+
+def _microseconds(time: datetime.datetime) -> int:
+    """Since 1970 in UTC, exactly (a naive time is local)."""
+    return int(time.replace(microsecond=0).timestamp()) * 1_000_000 + time.microsecond
 
 
 def _fields(trial: FrozenTrial, spaces: dict[str, ev.Event]) -> dict[str, Any]:
     """One trial of an ``add`` event; the space it refers to is put into ``spaces``."""
-    reports: list[list[Any]] = [[int(s), float(v)] for s, v in trial.intermediate_values.items()]
-    for metric, values in trial.metrics.items():
-        reports += [[int(s), float(v), metric] for s, v in values.items()]
+    reports: list[list[Any]] = []
+    for metric, values in (("", trial.intermediate_values), *trial.metrics.items()):
+        for at, reported in values.items():
+            value, step = check_report(reported, at)
+            reports.append([step, value, metric] if metric else [step, value])
     user_attrs = {k: clean_attr(k, v) for k, v in trial.user_attrs.items()}
     fields: dict[str, Any] = {"st": int(trial.state), **ev.changes_to_json(reports, user_attrs, trial.constraints)}
     if trial.params:
@@ -60,10 +76,10 @@ def _fields(trial: FrozenTrial, spaces: dict[str, ev.Event]) -> dict[str, Any]:
         fields["s"] = space.id
         fields["p"] = space.to_event(trial.params)
     if trial.values is not None:
-        fields["y"] = [ev.number_to_json(float(v)) for v in trial.values]
+        fields["y"] = [ev.number_to_json(check_number(v, "A value of an added trial")) for v in trial.values]
     if trial.datetime_start is not None:
-        fields["t0"] = int(trial.datetime_start.timestamp() * 1e6)
-    fields["t"] = int(trial.datetime_complete.timestamp() * 1e6) if trial.datetime_complete is not None else 0
+        fields["t0"] = _microseconds(trial.datetime_start)
+    fields["t"] = _microseconds(trial.datetime_complete) if trial.datetime_complete is not None else 0
     if trial.system_attrs:
         fields["sa"] = {k: ev.attr_to_json(clean_attr(k, v)) for k, v in trial.system_attrs.items()}
     return fields

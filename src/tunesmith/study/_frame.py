@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _KNOWN = {
     "number", "value", "values", "state", "datetime_start", "datetime_complete", "duration", "params", "distributions",
-    "user_attrs", "system_attrs", "intermediate_values", "constraints", "last_step",
+    "user_attrs", "system_attrs", "intermediate_values", "constraints", "last_step", "_trial_id",
 }  # fmt: skip
 
 
@@ -37,36 +37,41 @@ def trials_dataframe(study: Study, attrs: tuple[str, ...], multi_index: bool) ->
         raise InvalidValueError(f"Unknown trial fields {unknown}; known: {sorted(_KNOWN)}.")
     names = study.metric_names
     several = len(study.directions) > 1
-    rows = [_row(trial, attrs, several, names) for trial in study.get_trials()]
-    columns: dict[tuple[str, str], None] = {}
-    for attr in attrs:  # columns grouped by field, in the order of the first trial that has them
-        for row in rows:
-            columns.update({key: None for key in row if key[0] == _column(attr, several)})
+    labels: list[Any] = names or list(range(len(study.directions)))
+    rows = [_row(trial, attrs, several, names, labels) for trial in study.get_trials()]
+    columns: list[tuple[str, Any]] = []
+    for field in dict.fromkeys(_field(attr, several) for attr in attrs) if rows else ():
+        if field == "values":
+            columns += [(field, label) for label in labels]
+        else:  # the keys of a dictionary in their order, as in Optuna
+            columns += sorted({key for row in rows for key in row if key[0] == field.removeprefix("_")})
     frame = pd.DataFrame([[row.get(key) for key in columns] for row in rows])
     if len(columns):
         if multi_index:
-            frame.columns = pd.MultiIndex.from_tuples(list(columns))
+            frame.columns = pd.MultiIndex.from_tuples(columns)
         else:
-            frame.columns = pd.Index(["_".join(part for part in key if part) for key in columns])
+            frame.columns = pd.Index(["_".join(str(part) for part in key if part != "") for key in columns])
     return frame
 
 
-def _column(attr: str, several: bool) -> str:
+def _field(attr: str, several: bool) -> str:
     return "values" if attr == "value" and several else attr
 
 
-def _row(trial: FrozenTrial, attrs: tuple[str, ...], several: bool, names: list[str] | None) -> dict[Any, Any]:
-    row: dict[tuple[str, str], Any] = {}
+def _row(
+    trial: FrozenTrial, attrs: tuple[str, ...], several: bool, names: list[str] | None, labels: list[Any]
+) -> dict[Any, Any]:
+    row: dict[tuple[str, Any], Any] = {}
     for attr in attrs:
-        column = _column(attr, several)
-        value = trial.state.name if attr == "state" else getattr(trial, column)
-        if column == "values":
-            for i, v in enumerate(value or []):
-                row["values", names[i] if names else str(i)] = v
-        elif column == "value" and names:
-            row["value", names[0]] = value
+        field = _field(attr, several)
+        column = field.removeprefix("_")
+        value = trial.state.name if attr == "state" else getattr(trial, field)
+        if field == "values":
+            row.update({(column, label): v for label, v in zip(labels, value or (), strict=False)})
+        elif field == "value" and names:
+            row[column, names[0]] = value
         elif isinstance(value, dict):
-            row.update({(column, str(k)): v for k, v in value.items()})
+            row.update({(column, k): v for k, v in value.items()})
         else:
             row[column, ""] = value
     return row

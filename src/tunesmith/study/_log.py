@@ -55,8 +55,8 @@ class StudyLog:
     def _take(self, records: list[list[Event]], wanted: int | None = None) -> list[bool]:
         """Fold records in order; return the fates in the one at position ``wanted`` (default: the last).
 
-        An interrupt (Ctrl-C) may come between any two instructions. Half a record must not count, nor a record twice, so
-        the fold counts as broken until the position is that of what it holds; a broken one is made anew from the log.
+        An interrupt (Ctrl-C) may come between any two instructions. Half a record must not count, nor a record twice,
+        so the fold counts as broken until the position is that of what it holds; a broken one is made anew.
         """
         fates: list[bool] = []
         apply = self.fold.apply

@@ -81,9 +81,10 @@ class Loop:
         finally:
             with session.log.lock:
                 session.loops -= 1
-                if session.loops == 0:
+                last = session.loops == 0
+                if last:
                     session.sweep(own=True)
-            if not self.settings.keep_paused:
+            if last and not self.settings.keep_paused:
                 self._end_paused()
 
     def _stop_workers(self) -> None:
@@ -127,7 +128,7 @@ class Loop:
                     return None
                 elif plan is not Idle.WAIT:
                     return self._start(plan.tags)
-                elif self.busy == 0 and not self._others_run():
+                elif self.busy == 0 and not self._freed() and not self._others_run():
                     _logger.warning("%r waits, but no trial is running; the loop ends.", self.session.pruner)
                     return None
             self.session.wait(WAIT_SECONDS)
@@ -135,6 +136,12 @@ class Loop:
 
     def _may_start(self) -> bool:
         return self.settings.n_trials is None or self.started < self.settings.n_trials
+
+    def _freed(self) -> bool:
+        """Release what died meanwhile; whether there was any."""
+        version = self.session.log.fold.version
+        self.session.sweep()
+        return self.session.log.fold.version != version
 
     def _others_run(self) -> bool:
         return any(t.state == TrialState.RUNNING for t in self.session.log.fold.open.values())
@@ -344,6 +351,8 @@ def check_settings(
         catch = (catch,)
     if not all(inspect.isclass(c) and issubclass(c, Exception) for c in catch):
         raise InvalidTypeError(f"`catch` must be exception classes, but is {catch!r}.")
+    if callbacks is not None and not isinstance(callbacks, Iterable):
+        raise InvalidTypeError(f"`callbacks` must be a list of callables, but is {callbacks!r}.")
     callbacks = tuple(callbacks or ())
     if bad := [c for c in callbacks if not callable(c)]:
         raise InvalidTypeError(f"`callbacks` must be callables, but {bad[0]!r} is not.")

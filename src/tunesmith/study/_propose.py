@@ -58,7 +58,11 @@ class Proposer:
         space = fixed if fixed is not None else self.space(fold)
         proposal = Proposal({})
         if enqueued is None or any(name not in given for name in space):
-            proposal = self._ask(space, fold, event["n"])
+            try:
+                proposal = self._ask(space, fold, event["n"])
+            except SearchSpaceExhaustedError:
+                if enqueued is None:
+                    raise  # a trial of the queue runs all the same; what it leaves open is drawn name by name
         event["at"] = position
         params = {**proposal.params, **given} if given else proposal.params
         joint = self._joint(space, params, given)
@@ -70,6 +74,8 @@ class Proposer:
                 fold.register(joint)
             event["s"] = joint.id
             event["p"] = joint.to_event(params)
+            if given:  # 3.0 for an integer parameter is 3 from here on
+                params = {**params, **dict(zip(names, joint.from_event(event["p"]), strict=True))}
         if len(names) < len(params):
             # a value whose distribution is not known yet, or outside it, is judged when the objective asks for it
             outside = {n: v for n, v in params.items() if n not in joint and (n in given or n not in space)}

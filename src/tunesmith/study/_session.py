@@ -117,6 +117,8 @@ class Session:
             self, held.number, held.token or "", params, distributions, start=held.start, attempt=held.attempt,
             user_attrs=dict(held.user_attrs), enqueued=held.fixed,
         )  # fmt: skip
+        if held.reports:  # told by number, or added with reports
+            trial._reported = {r[0]: float(r[1]) for r in held.reports if len(r) == 2}
         self.live[held.number] = trial
         if by_ask:
             self._by_ask.add(held.number)
@@ -155,8 +157,14 @@ class Session:
         return distribution.to_external_repr(internal)
 
     def changed(self, trial: Trial) -> None:
-        """Flush at once for trials of ``study.ask()``, else when the oldest pending change may be too old."""
-        if trial.number in self._by_ask or time.monotonic() - self._flushed.get(trial.number, 0.0) > FLUSH_SECONDS:
+        """Flush at once for trials of ``study.ask()``, else when the oldest pending change may be too old.
+
+        Raises:
+            StaleTrialError: the trial has ended, or another worker holds it.
+        """
+        ended = self.live.get(trial.number) is not trial
+        age = time.monotonic() - self._flushed.get(trial.number, 0.0)
+        if ended or trial.number in self._by_ask or age > FLUSH_SECONDS:
             self.flush(trial)
 
     def should_prune(self, trial: Trial) -> bool:
@@ -245,14 +253,16 @@ class Session:
         if unused := [n for n in trial._proposal if n not in trial._params]:
             event["x"] = unused
         fate = self.write(trial, event)
-        self.forget(trial.number)
+        self.forget(trial)
         if not fate:
             raise self.stale(trial)
 
-    def forget(self, number: int) -> None:
-        self.live.pop(number, None)
-        self._flushed.pop(number, None)
-        self._by_ask.discard(number)
+    def forget(self, trial: Trial | None) -> None:
+        """Keep a trial no longer; a later attempt under its number is another trial, and is kept."""
+        if trial is not None and self.live.get(trial.number) is trial:
+            del self.live[trial.number]
+            self._flushed.pop(trial.number, None)
+            self._by_ask.discard(trial.number)
 
     def release(self, trial: Trial) -> None:
         """Give an interrupted trial back: it waits for another attempt under the same number and parameters.
@@ -264,7 +274,7 @@ class Session:
                 self.finish(trial, TrialState.FAIL, None, _interrupted(trial.attempt))
         else:
             self.write(trial, {"e": "release", "t": ev.now()})
-            self.forget(trial.number)
+            self.forget(trial)
 
     def pause(self, trial: Trial) -> None:
         """The trial is PAUSED; it stays live, because its generator is kept."""
@@ -305,7 +315,7 @@ class Session:
                     gone = worker is not None and is_dead(worker)
                 if gone:
                     self._give_back(held)
-                    self.forget(held.number)
+                    self.forget(self.live.get(held.number))
 
     def _give_back(self, held: OpenTrial) -> None:
         base = {"n": held.number, "k": held.token, "t": ev.now()}

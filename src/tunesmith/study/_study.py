@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunesmith import events as ev
 from tunesmith import logging
-from tunesmith.distributions import BaseDistribution
+from tunesmith.distributions import BaseDistribution, choice_key
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError, UpdateFinishedTrialError
 from tunesmith.history import History
-from tunesmith.pruners import BasePruner
+from tunesmith.pruners import BasePruner, get_pruner
 from tunesmith.pruners import from_spec as pruner_from_spec
 from tunesmith.records import frozen_trial, frozen_trials
-from tunesmith.samplers import BaseSampler
+from tunesmith.samplers import BaseSampler, get_sampler
 from tunesmith.samplers import from_spec as sampler_from_spec
 from tunesmith.space import Space
-from tunesmith.study._add import add_events, enqueue
+from tunesmith.study._add import add_events, check_kinds, clean_param, enqueue
 from tunesmith.study._direction import StudyDirection
 from tunesmith.study._log import StudyLog
 from tunesmith.study._loop import Callback, Loop, Objective, Paused, Settings, check_settings, last_report, warn_endless
@@ -25,7 +26,7 @@ from tunesmith.study._progress import NoProgress, Progress
 from tunesmith.study._session import Session
 from tunesmith.study._values import as_values, check_told, infeasible
 from tunesmith.trial import FrozenTrial, Trial, TrialState
-from tunesmith.trial._base import clean_attr
+from tunesmith.trial._base import clean_attr, own_attrs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +70,10 @@ class Study:
                 self._made = Session(self._log, self.sampler, self.pruner, self.space)
             return self._made
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, a study is its place and its name: the copy is another handle on the same log."""
+        return _reopened, (self._name, self._log.storage, *self._given)
+
     # -- what it is ---------------------------------------------------------------------------------------------
 
     @property
@@ -93,6 +98,7 @@ class Study:
 
     @sampler.setter
     def sampler(self, sampler: BaseSampler) -> None:
+        sampler = get_sampler(sampler)
         self._given = (sampler, self._given[1])
         if self._made is not None:
             self._made.sampler = sampler
@@ -107,6 +113,7 @@ class Study:
 
     @pruner.setter
     def pruner(self, pruner: BasePruner) -> None:
+        pruner = get_pruner(pruner)
         self._given = (self._given[0], pruner)
         if self._made is not None:
             self._made.pruner = pruner
@@ -148,13 +155,13 @@ class Study:
     def user_attrs(self) -> dict[str, Any]:
         """Attributes set by the user (a copy)."""
         self._log.sync()
-        return dict(self._log.fold.user_attrs)
+        return own_attrs(self._log.fold.user_attrs)
 
     @property
     def system_attrs(self) -> dict[str, Any]:
         """Attributes set by the library (a copy)."""
         self._log.sync()
-        return dict(self._log.fold.system_attrs)
+        return own_attrs(self._log.fold.system_attrs)
 
     def set_user_attr(self, key: str, value: Any) -> None:
         """Keep a JSON-able value with the study."""
@@ -237,12 +244,15 @@ class Study:
             fixed_distributions: parameters to suggest at once, so that ``trial.params`` is filled.
 
         Raises:
-            SearchSpaceExhaustedError: the sampler has nothing left to propose.
+            SearchSpaceExhaustedError: the sampler has nothing left to propose. InvalidValueError: a parameter of that
+                name is of another kind in this study.
         """
         fixed: Space | None = None
         if fixed_distributions is not None:
             is_space = isinstance(fixed_distributions, Space)
             fixed = fixed_distributions if is_space else Space(fixed_distributions)  # type: ignore[assignment]
+            self._log.sync()
+            check_kinds(self._log.fold.distributions, fixed or {})
         trial = self._session.claim(by_ask=True, fixed=fixed)
         for name in fixed.ordered if fixed is not None else ():
             if fixed is not None and fixed.holds(name, trial._params):
@@ -285,10 +295,9 @@ class Study:
             told = as_values(values)
             check_told(state, told)
             live = trial if isinstance(trial, Trial) else self._session.live.get(number)
-            if live is None:
+            if live is None or (live is not trial and live._token != held.token):  # another worker's
                 live = self._session.take(held, by_ask=held.by_ask)
                 live._params = dict(live._proposal)
-                live._reported = {r[0]: float(r[1]) for r in held.reports if len(r) == 2}
             self._finish_told(live, told, state)
             return self._frozen(number)
 
@@ -337,8 +346,8 @@ class Study:
         Args:
             func: takes a :class:`~tunesmith.trial.Trial`; returns the value(s), or is a generator that yields after
                 every epoch: ``value``, ``(step, value)`` or a dictionary of metrics (its first entry, or the one
-                named by :meth:`set_metric_names`, is the objective). Each yield is a report and a decision point. The result is
-                what a generator returns, else its last yield.
+                named by :meth:`set_metric_names`, is the objective). Each yield is a report and a decision point. The
+                result is what a generator returns, else its last yield.
             n_trials: configurations to start in this call (continuing a paused one is free); ``None``: no limit.
             timeout: start none after this many seconds; ``None``: no limit.
             n_jobs: worker threads; -1 is one a core.
@@ -384,17 +393,17 @@ class Study:
         Args:
             params: name -> value; names left out are sampled.
             user_attrs: attributes of the trial.
-            skip_if_exists: do nothing when a trial with these parameters exists or is queued.
+            skip_if_exists: do nothing when a trial has just these parameters, or was enqueued with just these.
         """
-        if skip_if_exists and self._exists(params):
+        if skip_if_exists and isinstance(params, Mapping) and self._exists(params):
             _logger.info("A trial with the parameters %s exists already; it is not enqueued again.", params)
             return
         enqueue(self._log, params, user_attrs)
 
     def _exists(self, params: Mapping[str, Any]) -> bool:
         for trial in self.get_trials():
-            known = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-            if all(n in known and (known[n] == v or (known[n] != known[n] and v != v)) for n, v in params.items()):
+            known = trial.system_attrs.get("fixed_params", trial.params)
+            if known.keys() == params.keys() and all(_alike(known[n], clean_param(n, v)) for n, v in params.items()):
                 return True
         return False
 
@@ -405,6 +414,19 @@ class Study:
     def add_trials(self, trials: Iterable[FrozenTrial]) -> None:
         """Add several records, all or none."""
         add_events(self._log, list(trials))
+
+
+def _reopened(name: str, storage: BaseStorage, sampler: BaseSampler | None, pruner: BasePruner | None) -> Study:
+    from tunesmith.study._create import load_study
+
+    return load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two parameter values are the same for ``skip_if_exists``: numbers up to rounding, as in Optuna."""
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)) and isinstance(a, bool) == isinstance(b, bool):
+        return math.isclose(a, b, rel_tol=1e-5) or (a != a and b != b)
+    return choice_key(a) == choice_key(b)
 
 
 class _FinishedValueError(UpdateFinishedTrialError, ValueError):

@@ -14,7 +14,7 @@ def as_values(result: Any) -> list[Any] | None:
     """The result as a list of values, ``None`` for none."""
     if result is None:
         return None
-    if isinstance(result, Sequence) and not isinstance(result, (str, bytes)):
+    if isinstance(result, Sequence) and not isinstance(result, (str, bytes, bytearray)):
         return list(result)
     if type(result).__module__ == "numpy" and getattr(result, "ndim", 0) == 1:
         return list(result)
@@ -28,6 +28,8 @@ def infeasible(values: list[Any] | None, n_objectives: int) -> str | None:
     problems = []
     for value in values:
         try:
+            if isinstance(value, (str, bytes, bytearray)):  # float() would read "1.5", and objectives mean no text
+                raise TypeError(f"it is a {type(value).__name__}")
             number = float(value)
         except (TypeError, ValueError, OverflowError) as error:
             shown = repr(value) if len(repr(value)) < 100 else repr(value)[:97] + "..."

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunesmith.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -23,15 +24,30 @@ class BaseTrial(ABC):
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
         """A float in ``[low, high]``; see :class:`~tunesmith.distributions.FloatDistribution` for the arguments."""
-        return self._suggest(name, FloatDistribution(low, high, log=log, step=step))
+        return float(self._suggest(name, FloatDistribution(low, high, log=log, step=step)))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
         """An integer in ``[low, high]``; see :class:`~tunesmith.distributions.IntDistribution` for the arguments."""
-        return self._suggest(name, IntDistribution(low, high, log=log, step=step))
+        return int(self._suggest(name, IntDistribution(low, high, log=log, step=step)))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """One of ``choices``; see :class:`~tunesmith.distributions.CategoricalDistribution`."""
         return self._suggest(name, CategoricalDistribution(choices))
+
+    def suggest_uniform(self, name: str, low: float, high: float) -> float:
+        """Older spelling of :meth:`suggest_float`."""
+        _warn_old("suggest_uniform", "suggest_float(name, low, high)")
+        return self.suggest_float(name, low, high)
+
+    def suggest_loguniform(self, name: str, low: float, high: float) -> float:
+        """Older spelling of :meth:`suggest_float` with ``log=True``."""
+        _warn_old("suggest_loguniform", "suggest_float(name, low, high, log=True)")
+        return self.suggest_float(name, low, high, log=True)
+
+    def suggest_discrete_uniform(self, name: str, low: float, high: float, q: float) -> float:
+        """Older spelling of :meth:`suggest_float` with a ``step``."""
+        _warn_old("suggest_discrete_uniform", "suggest_float(name, low, high, step=q)")
+        return self.suggest_float(name, low, high, step=q)
 
     @abstractmethod
     def report(self, value: float, step: int) -> None:
@@ -48,6 +64,10 @@ class BaseTrial(ABC):
     @abstractmethod
     def set_constraint(self, key: str, value: float) -> None:
         """Record a constraint; the trial is feasible when all of its constraints are <= 0."""
+
+
+def _warn_old(name: str, new: str) -> None:
+    warnings.warn(f"`{name}` is deprecated; write {new}.", FutureWarning, stacklevel=3)
 
 
 def check_name(name: Any) -> None:
@@ -81,6 +101,32 @@ def check_number(value: Any, what: str) -> float:
         raise InvalidTypeError(f"{what} must be a float, but is {value!r} ({type(value).__name__}).") from None
 
 
+def given_value(name: str, value: Any, distribution: BaseDistribution) -> Any:
+    """The value a fixed or finished trial answers with; outside the range it stands, with a warning."""
+    distribution.to_internal_repr(value)  # a ValueError for what is no value at all
+    if not distribution.contains(value):
+        warnings.warn(f"The value {value!r} of {name!r} is outside {distribution!r}; it is used.", stacklevel=4)
+    return value
+
+
+def check_constraint(key: Any, value: Any, known: Mapping[str, float]) -> float | None:
+    """``value`` as a float; ``None``, with a warning, when the constraint was set before: the first value stands."""
+    if not isinstance(key, str):
+        raise InvalidTypeError(f"The key of a constraint must be a string, but is {key!r}.")
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidTypeError(
+            f"The constraint {key!r} must be a float, but is {value!r} ({type(value).__name__})."
+        ) from None
+    if math.isnan(number):
+        raise InvalidValueError(f"The constraint {key!r} is NaN; a constraint is a number, feasible when it is <= 0.")
+    if key in known:
+        warnings.warn(f"The constraint {key!r} was set to {known[key]} before; {number} is ignored.", stacklevel=3)
+        return None
+    return number
+
+
 def clean_attr(key: Any, value: Any) -> Any:
     """``value`` as it will read back from any storage: tuples as lists, NumPy scalars as Python numbers.
 
@@ -98,6 +144,11 @@ def clean_attr(key: Any, value: Any) -> Any:
             f"The attribute {key!r} cannot be stored: {error}. Store numbers, strings, lists and dictionaries; "
             "put anything else in a file and store its path."
         ) from None
+
+
+def own_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy that belongs to the caller, with everything inside it."""
+    return {k: copy.deepcopy(v) if isinstance(v, (list, dict)) else v for k, v in attrs.items()}
 
 
 def _numpy_scalar(value: Any) -> Any:

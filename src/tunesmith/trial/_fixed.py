@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from tunesmith.distributions import BaseDistribution
+from tunesmith.distributions import BaseDistribution, check_same_kind
 from tunesmith.exceptions import InvalidValueError
-from tunesmith.trial._base import BaseTrial, check_number, check_report, clean_attr
+from tunesmith.trial._base import BaseTrial, check_constraint, check_report, clean_attr, given_value
 
 
 class FixedTrial(BaseTrial):
@@ -32,10 +32,9 @@ class FixedTrial(BaseTrial):
             raise InvalidValueError(
                 f"The parameter {name!r} is not among the fixed ones {sorted(self._params)}; add it."
             )
-        value = self._params[name]
-        if not distribution.contains(value):
-            raise InvalidValueError(f"The fixed value {value!r} of {name!r} is not in {distribution!r}.")
-        self._suggested[name] = value
+        if name in self._distributions:
+            check_same_kind(name, self._distributions[name], distribution)
+        value = self._suggested[name] = given_value(name, self._params[name], distribution)
         self._distributions[name] = distribution
         return value
 
@@ -49,32 +48,41 @@ class FixedTrial(BaseTrial):
         self._user_attrs[key] = clean_attr(key, value)
 
     def set_constraint(self, key: str, value: float) -> None:
-        self._constraints[key] = check_number(value, f"The constraint {key!r}")
+        number = check_constraint(key, value, self._constraints)
+        if number is not None:
+            self._constraints[key] = number
 
     @property
     def number(self) -> int:
+        """The number given."""
         return self._number
 
     @property
     def params(self) -> dict[str, Any]:
+        """What was suggested so far."""
         return dict(self._suggested)
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
+        """Name -> distribution of what was suggested so far."""
         return dict(self._distributions)
 
     @property
     def user_attrs(self) -> dict[str, Any]:
+        """What :meth:`set_user_attr` kept."""
         return dict(self._user_attrs)
 
     @property
     def system_attrs(self) -> dict[str, Any]:
+        """Always empty: no study runs this trial."""
         return {}
 
     @property
     def constraints(self) -> dict[str, float]:
+        """What :meth:`set_constraint` recorded."""
         return dict(self._constraints)
 
     @property
     def datetime_start(self) -> datetime.datetime | None:
+        """Naive local time at which this object was made."""
         return self._start

@@ -8,9 +8,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunesmith.distributions import BaseDistribution
+from tunesmith.distributions import BaseDistribution, check_same_kind
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
-from tunesmith.trial._base import BaseTrial, check_name, check_number, check_report, clean_attr, warn_changed
+from tunesmith.trial._base import (
+    BaseTrial,
+    check_constraint,
+    check_name,
+    check_number,
+    check_report,
+    clean_attr,
+    given_value,
+)
 from tunesmith.trial._state import TrialState
 
 
@@ -69,6 +77,7 @@ class FrozenTrial(BaseTrial):
 
     @property
     def value(self) -> float | None:
+        """The objective value, ``None`` when there is none; ``RuntimeError`` for several objectives."""
         if self.values is None:
             return None
         if len(self.values) > 1:
@@ -97,12 +106,8 @@ class FrozenTrial(BaseTrial):
         check_name(name)
         if name not in self.params:
             raise InvalidValueError(f"The parameter {name!r} is not among those of this trial: {sorted(self.params)}.")
-        value = self.params[name]
-        if not distribution.contains(value):
-            raise InvalidValueError(f"The value {value!r} of {name!r} is not in {distribution!r}.")
-        first = self.distributions.setdefault(name, distribution)
-        if first.kind != distribution.kind:
-            warn_changed(self.number, name, first, distribution)
+        value = given_value(name, self.params[name], distribution)
+        check_same_kind(name, self.distributions.setdefault(name, distribution), distribution)
         return value
 
     def report(self, value: float, step: int) -> None:
@@ -116,7 +121,9 @@ class FrozenTrial(BaseTrial):
         self.user_attrs[key] = clean_attr(key, value)
 
     def set_constraint(self, key: str, value: float) -> None:
-        self.constraints[key] = check_number(value, f"The constraint {key!r}")
+        number = check_constraint(key, value, self.constraints)
+        if number is not None:
+            self.constraints[key] = number
 
     # -- a value ------------------------------------------------------------------------------------------------
 
@@ -226,8 +233,9 @@ def create_trial(
         user_attrs=user_attrs or {},
         system_attrs=system_attrs or {},
         intermediate_values=intermediate_values or {},
-        constraints=constraints,
         trial_id=-1,
     )
+    for key, bound in (constraints or {}).items():
+        trial.set_constraint(key, bound)
     trial.validate()
     return trial

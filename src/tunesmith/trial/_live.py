@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import datetime
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from tunesmith.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from tunesmith.trial._base import BaseTrial, check_name, check_number, check_report, clean_attr, warn_changed
+from tunesmith.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_same_kind,
+)
+from tunesmith.trial._base import (
+    BaseTrial,
+    check_constraint,
+    check_name,
+    check_report,
+    clean_attr,
+    own_attrs,
+    warn_changed,
+)
 
 
 class TrialOwner(Protocol):
@@ -44,6 +59,15 @@ class Pending:
 
     def __bool__(self) -> bool:
         return bool(self.late or self.reports or self.user_attrs or self.constraints)
+
+    def after(self, earlier: Pending) -> Pending:
+        """Both together, ``earlier`` first."""
+        both = Pending()
+        both.late = {**earlier.late, **self.late}
+        both.reports = [*earlier.reports, *self.reports]
+        both.user_attrs = {**earlier.user_attrs, **self.user_attrs}
+        both.constraints = {**earlier.constraints, **self.constraints}
+        return both
 
 
 class Trial(BaseTrial):
@@ -83,6 +107,18 @@ class Trial(BaseTrial):
         self._last_values: list[float] | None = None  # of the last yield
         self._constraints: dict[str, float] = {}
         self.pending = Pending()
+        self._mutex = threading.Lock()  # another thread may write what is pending while the objective adds to it
+
+    def take_pending(self) -> Pending:
+        """What is not in the log yet; the caller writes it, or puts it back."""
+        with self._mutex:
+            pending, self.pending = self.pending, Pending()
+            return pending
+
+    def put_back(self, pending: Pending) -> None:
+        """It could not be written."""
+        with self._mutex:
+            self.pending = self.pending.after(pending)
 
     # -- suggest: the fast path compares the bounds with the proposal's own distribution ------------------------
 
@@ -130,6 +166,7 @@ class Trial(BaseTrial):
         if name in self._params:
             first = self._distributions[name]
             if first != distribution:
+                check_same_kind(name, first, distribution)
                 warn_changed(self.number, name, first, distribution)
             return self._params[name]
         known = self._proposed.get(name)
@@ -143,7 +180,8 @@ class Trial(BaseTrial):
         value = self._owner.draw(self, name, distribution)
         self._params[name] = value
         self._distributions[name] = distribution
-        self.pending.late[name] = distribution
+        with self._mutex:
+            self.pending.late[name] = distribution
         self._owner.changed(self)
         return value
 
@@ -167,14 +205,16 @@ class Trial(BaseTrial):
             )
             return
         self._reported[at] = number
-        self.pending.reports.append([at, number])
+        with self._mutex:
+            self.pending.reports.append([at, number])
         self._owner.changed(self)
 
     def report_metric(self, name: str, value: float, step: int) -> None:
         """Record another quantity beside the objective (accuracy, training loss) at a step."""
         check_name(name)
         number, at = check_report(value, step)
-        self.pending.reports.append([at, number, name])
+        with self._mutex:
+            self.pending.reports.append([at, number, name])
         self._owner.changed(self)
 
     def should_prune(self) -> bool:
@@ -185,16 +225,22 @@ class Trial(BaseTrial):
         """Keep a JSON-able value with the trial; it is written with the trial's next append."""
         cleaned = clean_attr(key, value)
         self._user_attrs[key] = cleaned
-        self.pending.user_attrs[key] = cleaned
+        with self._mutex:
+            self.pending.user_attrs[key] = cleaned
         self._owner.changed(self)
 
     def set_constraint(self, key: str, value: float) -> None:
-        """Record a constraint; the trial is feasible when all of its constraints are <= 0."""
-        if not isinstance(key, str):
-            check_name(key)
-        number = check_number(value, f"The constraint {key!r}")
+        """Record a constraint; the trial is feasible when all of its constraints are <= 0.
+
+        Raises:
+            InvalidTypeError: ``value`` is no float. InvalidValueError: it is NaN.
+        """
+        number = check_constraint(key, value, self._constraints)
+        if number is None:
+            return
         self._constraints[key] = number
-        self.pending.constraints[key] = number
+        with self._mutex:
+            self.pending.constraints[key] = number
         self._owner.changed(self)
 
     @property
@@ -214,14 +260,17 @@ class Trial(BaseTrial):
 
     @property
     def user_attrs(self) -> dict[str, Any]:
-        return dict(self._user_attrs)
+        """Attributes set so far (a copy)."""
+        return own_attrs(self._user_attrs)
 
     @property
     def system_attrs(self) -> dict[str, Any]:
+        """Always empty while the trial runs; the record has them."""
         return {}
 
     @property
     def constraints(self) -> dict[str, float]:
+        """Constraints set so far (a copy)."""
         return dict(self._constraints)
 
     @property
