@@ -80,8 +80,7 @@ def throughput(kind: str, durability: str, trials: int, rounds: int) -> dict[str
         ours.append(in_folder(lambda f: rate(tunesmith, our_storage(kind, f, durability), trials)))
         if durability == "process":
             theirs.append(in_folder(lambda f: rate(optuna, their_storage(kind, f), theirs_n)))
-    result = {"what": f"{kind}, trials/s", "durability": durability, "ours": ours, "optuna": theirs}
-    return result
+    return {"what": f"{kind}, trials/s", "durability": durability, "ours": ours, "optuna": theirs}
 
 
 def loading(kind: str, rounds: int, n: int = 10_000) -> dict[str, Any]:
@@ -188,7 +187,10 @@ def main() -> None:
         theirs = statistics.median(row["optuna"]) if row["optuna"] else float("nan")
         ratio = ours / theirs if "trials/s" in row["what"] else theirs / ours
         shown = f"{ratio:8.1f}x" if ratio == ratio else f"{'':>9}"
-        print(f"{row['what']:32} {row['durability']:8} {ours:12.4g} {theirs:12.4g} {shown}  {row.get('note', '')}", flush=True)
+        print(
+            f"{row['what']:32} {row['durability']:8} {ours:12.4g} {theirs:12.4g} {shown}  {row.get('note', '')}",
+            flush=True,
+        )
     if args.json:
         info = {
             "machine": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version(),

@@ -69,8 +69,8 @@ class Condition:
             children = [node.operand]
         elif not isinstance(node, ast.Constant):
             raise InvalidValueError(
-                f"The condition {self.text!r} uses {ast.get_source_segment(self.text.strip(), node)!r}; only comparisons "
-                "(but not `is`), `in`, `and`, `or`, `not`, literals and parameter names are understood."
+                f"The condition {self.text!r} uses {ast.get_source_segment(self.text.strip(), node)!r}; only "
+                "comparisons (but not `is`), `in`, `and`, `or`, `not`, literals and parameter names are understood."
             )
         for child in children:
             self._check(child, depth + 1)

@@ -158,6 +158,9 @@ class Table:
             self.X.data[row, : layout.leading] = raw
         else:
             self.X.data[row, layout.columns] = raw
+        if self.big:  # a later part overrides what an earlier one wrote
+            for column in layout.columns.tolist():
+                self.big.pop((row, column), None)
         if layout.maybe_big:
             for column, value in zip(layout.columns.tolist(), raw, strict=True):
                 if isinstance(value, int) and abs(value) > EXACT:

@@ -42,6 +42,10 @@ class UpdateFinishedTrialError(TunesmithError, RuntimeError):
     """A finished trial cannot be changed."""
 
 
+class TrialFinishedError(UpdateFinishedTrialError, ValueError):
+    """A trial was told that is finished already (a ``ValueError``, as in Optuna)."""
+
+
 class StaleTrialError(UpdateFinishedTrialError):
     """This worker no longer holds the trial: it was released and claimed by another one."""
 

@@ -154,7 +154,8 @@ def _open(fold: Fold, trial: OpenTrial) -> FrozenTrial:
         system["attempt"] = trial.attempt
     return FrozenTrial(
         trial.number, trial.state, None, local_time(trial.start), None, params, distributions,
-        own_attrs(trial.user_attrs), system, intermediate, trial.number, constraints=dict(trial.constraints), metrics=metrics,
+        own_attrs(trial.user_attrs), system, intermediate, trial.number, constraints=dict(trial.constraints),
+        metrics=metrics,
     )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_files_that_are_named_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    for name in re.findall(r"`((?:src|docs|examples|benchmarks|scripts)/[\w./-]+)`", text):
+    for name in re.findall(r"`((?:src|docs|examples|benchmarks|scripts|tests)/[\w./-]+)`", text):
         assert (ROOT / name).exists(), f"{page.name} names {name}"
     for name in re.findall(r"`((?:study|storages|samplers|pruners|integrations|train)/[\w./]*)`", text):
         assert (ROOT / "src" / "tunesmith" / name).exists(), f"{page.name} names {name}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunesmith import _plugins, integrations
+from tunesmith import integrations
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.samplers import QMCSampler, RandomSampler
 
@@ -35,7 +35,6 @@ def test_a_new_module_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_
     )
     (tmp_path / "importer.py").write_text("")
     monkeypatch.setattr(integrations, "__path__", [*integrations.__path__, str(tmp_path)])
-    _plugins.plugin_modules.cache_clear()
     try:
         assert integrations.get_sampler("other:chance", seed=4) == RandomSampler(seed=4)
         with pytest.raises(InvalidTypeError, match="no BaseSampler"):
@@ -43,7 +42,6 @@ def test_a_new_module_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_
         with pytest.raises(InvalidValueError, match="brings no search methods"):
             integrations.get_sampler("importer:tpe")
     finally:
-        _plugins.plugin_modules.cache_clear()
         modules: dict[str, types.ModuleType | Any] = sys.modules
         for name in ("other", "importer"):
             modules.pop(f"tunesmith.integrations.{name}", None)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import tunesmith.storages
-from tunesmith._plugins import plugin_modules
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.storages import (
     BaseStorage,
@@ -103,7 +102,6 @@ class NovelStorage(_Base):
         return cls() if storage == "novel" else None
 """
     )
-    plugin_modules.cache_clear()
     monkeypatch.setattr(tunesmith.storages, "__path__", [*tunesmith.storages.__path__, str(tmp_path)])
     try:
         assert [backend.__name__ for backend in discover()].count("NovelStorage") == 1
@@ -113,4 +111,3 @@ class NovelStorage(_Base):
     finally:
         sys.modules.pop("tunesmith.storages.novel", None)
         vars(tunesmith.storages).pop("novel", None)
-        plugin_modules.cache_clear()

@@ -130,6 +130,10 @@ class Comparison:
             runs[method.spec.label, repeat] = self._collect(study, method, repeat)
             self._done += min(self.trials, count_finished(study, self.trials))
 
+        warm_up = getattr(self.problem, "warm_up", None)
+        if warm_up is not None and self._done < self.trials * len(todo):
+            warm_up()  # otherwise the first trial's time would hold what only happens once
+
         def work(method: ReadyMethod, repeat: int) -> None:
             study = studies[method.spec.label, repeat]
             try:

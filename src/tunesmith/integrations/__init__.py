@@ -38,7 +38,9 @@ def get_sampler(sampler: str | BaseSampler | None, **options: Any) -> BaseSample
         module = importlib.import_module(f"{__name__}.{prefix}")
         make = getattr(module, "sampler", None)
         if make is None:
-            raise InvalidValueError(f"tunesmith.integrations.{prefix} brings no search methods, so {sampler!r} is none.")
+            raise InvalidValueError(
+                f"tunesmith.integrations.{prefix} brings no search methods, so {sampler!r} is none."
+            )
         made = make(name, **options)
     except MissingDependencyError:
         raise

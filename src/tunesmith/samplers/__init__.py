@@ -49,7 +49,8 @@ def get_sampler(sampler: str | BaseSampler | None, **options: Any) -> BaseSample
     names = known_names()
     key = re.sub(r"[\s_]", "-", sampler.strip().lower())
     if key not in names:
-        raise InvalidValueError(f"Unknown sampler {sampler!r}; known: {', '.join(sorted(names))}.")
+        hint = " Guests such as 'optuna:tpe' come from tunesmith.integrations.get_sampler." if ":" in key else ""
+        raise InvalidValueError(f"Unknown sampler {sampler!r}; known: {', '.join(sorted(names))}.{hint}")
     cls, args = names[key]
     try:
         return cls(**{**args, **options})
@@ -78,6 +79,8 @@ def __getattr__(name: str) -> Any:
             for cls in classes_of(importlib.import_module(f"{__name__}.{module}"), BaseSampler):
                 if cls.__name__ == name:
                     return cls
+    if name.endswith("Sampler"):
+        raise AttributeError(f"There is no {name} (yet); the samplers are {', '.join(sorted(available()))}.")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -53,7 +53,8 @@ def create_study(
         direction: ``"minimize"`` (default) or ``"maximize"``.
         load_if_exists: load the study if there is one of that name.
         directions: one direction an objective, instead of ``direction``.
-        seed: of everything random in the study. Default: the sampler's ``seed``, else a fresh one. The log keeps it.
+        seed: of everything random in the study; goes before the sampler's ``seed``, which is the default. If neither
+            is given, a fresh one. The log keeps it.
         space: declare the parameters (and their conditions) at once; otherwise they are learnt from the objective.
         budget: number of trials you plan; some methods divide their work by it.
 
@@ -90,6 +91,13 @@ def create_study(
         log.append([event, config])
     if log.fold.directions != tuple(signs) and (direction is not None or directions is not None):
         _logger.warning("The study %r has the directions %s; the given ones are ignored.", name, log.fold.directions)
+    for what, given, known in (
+        ("seed", seed, log.fold.meta["seed"]),
+        ("space", declared.to_dict() if declared is not None else None, log.fold.meta.get("space")),
+        ("budget", budget, log.fold.meta.get("budget")),
+    ):
+        if given is not None and given != known:
+            _logger.warning("The study %r has another %s (%s); the given one is ignored.", name, what, known)
     existing = len(log.fold.where) > 0 or log.fold.meta is not event
     return Study(name, log, chosen if sampler is not None or not existing else None,
                  rule if pruner is not None or not existing else None)  # fmt: skip
@@ -254,6 +262,9 @@ def get_all_study_summaries(storage: str | BaseStorage, include_best_trial: bool
     return summaries
 
 
+_RUN = ("timeout", "n_jobs", "catch", "callbacks", "gc_after_trial", "show_progress_bar", "keep_paused")
+
+
 def minimize(
     func: Any,
     space: Space | Mapping[str, BaseDistribution],
@@ -273,7 +284,7 @@ def minimize(
             (``n_jobs``, ``timeout``, ``catch`` ...).
     """
     declared = space if isinstance(space, Space) else Space(space)
-    run = {k: options.pop(k) for k in ("timeout", "n_jobs", "catch", "callbacks", "show_progress_bar") if k in options}
+    run = {k: options.pop(k) for k in _RUN if k in options}
     study = create_study(direction=direction, space=declared, **options)
     study.optimize(on_space(func, declared), n_trials, **run)
     return study

@@ -10,6 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from tunesmith import logging
@@ -227,6 +228,11 @@ class Loop:
             if len(item) != 2:
                 raise InvalidTypeError(f"A yielded tuple is (step, value), but {item!r} has {len(item)} entries.")
             step, item = item
+            if isinstance(step, bool) or not isinstance(step, Real) or float(step) % 1 != 0:
+                raise InvalidTypeError(
+                    f"The first entry of a yielded tuple is the step, a whole number, but is {step!r}; several "
+                    "objectives are yielded as (step, (value, value))."
+                )
         others: dict[str, Any] = {}
         names = self.session.log.fold.metric_names
         if isinstance(item, Mapping):

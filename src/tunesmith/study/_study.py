@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith import events as ev
 from tunesmith import logging
 from tunesmith.distributions import BaseDistribution, choice_key
-from tunesmith.exceptions import InvalidTypeError, InvalidValueError, UpdateFinishedTrialError
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError, TrialFinishedError
 from tunesmith.history import History
 from tunesmith.pruners import BasePruner, get_pruner
 from tunesmith.pruners import from_spec as pruner_from_spec
@@ -68,6 +68,7 @@ class Study:
         with self._log.lock:
             if self._made is None:
                 self._made = Session(self._log, self.sampler, self.pruner, self.space)
+                self._made.study = self
             return self._made
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -276,7 +277,7 @@ class Study:
 
         Raises:
             InvalidValueError: state and values do not fit, or there is no such trial.
-            UpdateFinishedTrialError: the trial is finished. StaleTrialError: another worker holds it.
+            TrialFinishedError: the trial is finished. StaleTrialError: another worker holds it.
         """
         number = self._number_of(trial)
         with self._log.lock:
@@ -287,7 +288,7 @@ class Study:
             if held is None:
                 if skip_if_finished:
                     return self._frozen(number)
-                raise _FinishedValueError(
+                raise TrialFinishedError(
                     f"Cannot tell trial {number}: it is {self._frozen(number).state.name} already."
                 )
             if held.state not in (TrialState.RUNNING, TrialState.PAUSED):
@@ -427,7 +428,3 @@ def _alike(a: Any, b: Any) -> bool:
     if isinstance(a, (int, float)) and isinstance(b, (int, float)) and isinstance(a, bool) == isinstance(b, bool):
         return math.isclose(a, b, rel_tol=1e-5) or (a != a and b != b)
     return choice_key(a) == choice_key(b)
-
-
-class _FinishedValueError(UpdateFinishedTrialError, ValueError):
-    """Optuna raises a ``ValueError`` here."""

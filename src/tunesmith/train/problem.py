@@ -12,6 +12,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from tunesmith.distributions import CategoricalDistribution
@@ -268,6 +269,16 @@ class Problem:
         """
         return {**self.fixed, **suggesting.complete(self.space, params)}
 
+    def warm_up(self) -> None:
+        """Do now what only the first training of a process has to: load the data, and torch's late imports.
+
+        A comparison calls it before it starts a clock. Nothing is drawn, no result depends on it.
+        """
+        if "data" not in self.space:
+            self._prepared(self.data)
+        weight = torch.zeros(1, requires_grad=True)
+        torch.optim.SGD([weight]).step()
+
     # -- as a text -----------------------------------------------------------------------------------------------
 
     def describe(self) -> str:
@@ -283,7 +294,8 @@ class Problem:
         fixed = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
         lines.append(f"fixed   {fixed or 'nothing'}")
         seeds = f"split seed {self.split_seed}, training seed {self.seed}, repeat {self.repeat}"
-        lines.append(f"train   {self.epochs} epochs, {seeds}, {devices.choose(self.device)}, threads {self.threads}")
+        epochs = f"{self.epochs} epoch{'s' * (self.epochs != 1)}"
+        lines.append(f"train   {epochs}, {seeds}, {devices.choose(self.device)}, threads {self.threads}")
         return "\n".join(lines)
 
     # -- inside --------------------------------------------------------------------------------------------------

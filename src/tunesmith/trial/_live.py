@@ -76,7 +76,10 @@ class Trial(BaseTrial):
     Attributes:
         number: the trial's number in its study, from 0.
         attempt: 1, or more when earlier attempts were interrupted.
+        study: the :class:`~tunesmith.study.Study` it belongs to.
     """
+
+    study: Any = None
 
     def __init__(
         self,
