@@ -357,7 +357,7 @@ class Fold:
             for space, _ in parts:
                 table.blank(row, space, set(event["x"]))
         if trial.reports:
-            table.write_reports(row, trial.reports)
+            table.write_reports(row, _first_of_each_step(trial.reports))
         if trial.tags:
             table.write_tags(row, trial.tags)
         if trial.user_attrs:
@@ -374,7 +374,6 @@ class Fold:
         table = self.table
         key = (table.shape, len(table.metrics), bool(self.meta))
         if self._shape is None or self._shape_key != key:
-            self._shape_key = key
             self._shape = Shape(
                 names=tuple(table.names),
                 distributions=dict(table.distributions),
@@ -385,10 +384,18 @@ class Fold:
                 metrics=tuple(table.metrics),
                 cache=self._cache,
             )
+            self._shape_key = key  # last: an interrupt in between must not make an old shape pass for this one
         open_rows = tuple([self._open_row(t) for t in self.open.values()]) if self.open else ()
         return History(self._shape, len(self.where), open_rows, table)
 
     def _open_row(self, trial: OpenTrial) -> OpenRow:
         params, _ = self.params(trial.parts)
-        reports = {r[0]: float(r[1]) for r in trial.reports if len(r) == 2}
+        reports = {r[0]: float(r[1]) for r in _first_of_each_step(trial.reports) if len(r) == 2}
         return OpenRow(trial.number, trial.state, {**trial.fixed, **params}, reports, trial.tags, trial.start)
+
+
+def _first_of_each_step(reports: list[list[Any]]) -> list[list[Any]]:
+    """A step of a metric counts once; it may stand twice in a log when a writer did not learn that it came through."""
+    if len(reports) < 2:
+        return reports
+    return list({(r[0], *r[2:]): r for r in reversed(reports)}.values())[::-1]

@@ -189,6 +189,8 @@ class Loop:
         except Exception as failure:
             state, error = TrialState.FAIL, failure
         except BaseException as interrupt:
+            if not isinstance(interrupt, Stopped):
+                self._abort = True  # first, or another worker may claim the trial at once
             self.session.release(trial)
             _logger.warning(
                 "Trial %d was interrupted (%s) and waits for another attempt.", trial.number, _name(interrupt)

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith import events as ev
-from tunesmith import logging
 from tunesmith.distributions import BaseDistribution, CategoricalDistribution, check_same_kind
-from tunesmith.exceptions import InvalidValueError, StaleTrialError, TunesmithError
+from tunesmith.exceptions import InvalidValueError, StaleTrialError
 from tunesmith.fold import OpenTrial
 from tunesmith.history import OpenRow
 from tunesmith.pruners import BasePruner, Verdict
@@ -25,10 +24,9 @@ from tunesmith.study._worker import is_dead, new_worker
 from tunesmith.trial import Trial, TrialState
 from tunesmith.trial._live import Pending
 
-#: After this many seconds reports and attributes of a running trial can be read by other workers.
+#: A report or attribute goes out at once if the trial's last append is this old (seconds), else with the next. There
+#: is no clock of its own: an objective that reports twice at once and then works in silence shows the second one late.
 FLUSH_SECONDS = 0.5
-
-_logger = logging.get_logger("tunesmith.study")
 
 #: How often an interrupted trial is attempted before it becomes FAIL.
 ATTEMPTS = 3
@@ -49,7 +47,6 @@ class Session:
         self._claims = 0
         self._announced: tuple[Any, ...] = ()
         self._told = threading.Condition(self.log.lock)
-        self._timer: threading.Timer | None = None
         self.study: Any = None  # for `trial.study`
 
     @property
@@ -90,8 +87,8 @@ class Session:
                 event: ev.Event = {"e": "ask", "n": number, "k": f"{announced[0]}.{self._claims}", "t": ev.now()}
                 if by_ask:
                     event["o"] = 1
-                if waiting is not None and fold.open[waiting].parts:
-                    given: Given | None = None  # an earlier attempt's configuration stands
+                if waiting is not None and fold.open[waiting].attempt:
+                    given: Given | None = None  # an earlier attempt's configuration stands, also if it has no names yet
                 else:
                     enqueued = fold.open.get(number)
                     new, given = self.proposer.fill(event, fold, self.log.position, enqueued, fixed, tags)
@@ -113,7 +110,6 @@ class Session:
         """This process in the log; a forked child gets an identity of its own."""
         if self._worker is None or self._worker["pid"] != os.getpid():
             self._worker = new_worker()
-            self._timer = None  # a forked child has no threads of its parent
         return self._worker
 
     def take(self, held: OpenTrial, by_ask: bool, given: Given | None = None) -> Trial:
@@ -173,18 +169,6 @@ class Session:
         age = time.monotonic() - self._flushed.get(trial.number, 0.0)
         if ended or trial.number in self._by_ask or age > FLUSH_SECONDS:
             self.flush(trial)
-        elif self._timer is None:
-            self._timer = threading.Timer(FLUSH_SECONDS, self._flush_later)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def _flush_later(self) -> None:
-        """What nothing else has written by now; an objective that reports and then works for long is seen as well."""
-        self._timer = None
-        try:
-            self.flush_all()
-        except TunesmithError as error:  # the objective's own next append will raise it where it can be handled
-            _logger.debug("Reports could not be written yet: %s", error)
 
     def should_prune(self, trial: Trial) -> bool:
         """A function objective cannot be paused, so PAUSE ends it too."""
