@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import linecache
 import math
 import signal
 import sys
@@ -53,9 +54,9 @@ class Yielding(Objective):
     """The same as a generator."""
 
     def __call__(self, trial: Any) -> Any:  # type: ignore[override]
-        yield 9.0
+        yield 0, 9.0
         value = super().__call__(trial)
-        yield value
+        yield 2, value
 
 
 def uninterrupted(n: int) -> list[dict[str, Any]]:
@@ -70,7 +71,7 @@ class TestObjectives:
     def test_attempted_again_under_the_same_number(
         self, place: Place, kind: type[Objective], error: type[BaseException]
     ) -> None:
-        study = study_in(place, seed=11)
+        study = study_in(place, seed=11, pruner="nop")
         objective = kind({2: 1}, error)
         with pytest.raises(error):
             study.optimize(objective, n_trials=5)
@@ -84,8 +85,7 @@ class TestObjectives:
         assert objective.seen[2][2] == objective.seen[3][2]
         assert [t.params for t in again.trials] == uninterrupted(5)
         assert again.trials[2].system_attrs["attempt"] == 2
-        if kind is Objective:
-            assert list(again.trials[2].intermediate_values) == [1]
+        assert list(again.trials[2].intermediate_values) == ([1] if kind is Objective else [0, 1, 2])
         check_reload(again)
 
     def test_three_attempts_then_fail(self) -> None:
@@ -103,7 +103,7 @@ class TestObjectives:
     @pytest.mark.parametrize("kind", [Objective, Yielding])
     @pytest.mark.parametrize("error", STOPS)
     def test_in_threads(self, kind: type[Objective], error: type[BaseException]) -> None:
-        study = tunesmith.create_study(seed=11)
+        study = tunesmith.create_study(seed=11, pruner="nop")
         with pytest.raises(error):
             study.optimize(kind({3: 1}, error), n_trials=8, n_jobs=3)
         assert "RUNNING" not in states(study)
@@ -185,7 +185,8 @@ class TestObjectives:
         thread.join()
         assert set(states(study)) <= {"COMPLETE", "WAITING"}
         assert "WAITING" in states(study)
-        assert threading.active_count() < 20
+        time.sleep(0.01)
+        assert not [t for t in threading.enumerate() if t.name.startswith("tunesmith")]
         check_reload(study)
 
     def test_ctrl_c_while_one_thread_works(self) -> None:
@@ -206,13 +207,18 @@ def study_trial(params: dict[str, float]) -> Any:
     return tunesmith.create_trial(value=1.0, params=params, distributions={k: Float(0, 1) for k in params})
 
 
+def _line(frame: Any) -> str:
+    """Its text: a tracer is called at the ends of ``with`` blocks, too, where a signal cannot come."""
+    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+
+
 def interrupted_at(k: int, files: tuple[str, ...], work: Callable[[], Any]) -> bool:
     """Run ``work`` and press Ctrl-C before the ``k``-th line executed in one of ``files``; whether it came to that."""
     count = 0
 
     def local(frame: Any, event: str, arg: Any) -> Any:
         nonlocal count
-        if event == "line":
+        if event == "line" and not _line(frame).startswith(("with ", "try:")):
             count += 1
             if count == k:
                 sys.settrace(None)
@@ -350,7 +356,7 @@ class TestFailingStores:
 
     def test_ask_and_tell(self, after: bool, error: type[BaseException]) -> None:
         """A tell that failed can be told again, unless it had come through."""
-        for k in range(2, 8):
+        for k in range(2, 7):
             study = tunesmith.create_study(study_name="a", storage=Flaky(k, after, error), seed=11)
             calls: list[Any] = [
                 lambda study=study: study.ask({"x": Float(0, 1)}),
@@ -363,12 +369,12 @@ class TestFailingStores:
             for call in calls:
                 try:
                     call()
-                except (error, KeyError):  # KeyError: the first ask did not come through
+                except (error, KeyError, ValueError):  # the last two: the first ask did not come through
                     failed += 1
                     check_reload(study)
             if states(study) == ["RUNNING"]:
                 study.tell(0, 2.0)
-            assert failed >= (k < 7)
+            assert failed >= 1
             if study.trials:
                 assert len(study.trials) == 1
                 assert states(study) == ["COMPLETE"]

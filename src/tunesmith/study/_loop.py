@@ -119,6 +119,8 @@ class Loop:
         """A new trial, a paused one to continue, or ``None`` when this worker is done."""
         while not self._over:
             with self.session.log.lock:
+                if self._over:  # stopped while this worker waited for the lock
+                    return None
                 self.session.log.sync()
                 plan = self.session.pruner.schedule(self.session.log.fold.history())
                 if isinstance(plan, Continue):
