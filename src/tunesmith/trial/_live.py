@@ -138,7 +138,9 @@ class Trial(BaseTrial):
             and known.log == log
             and name not in self._params
         ):
-            return self._take(name, known)
+            value = self._params[name] = self._proposal[name]  # as _take, without the cost of a call
+            self._distributions[name] = known
+            return value
         return self._suggest(name, FloatDistribution(low, high, log=log, step=step))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
