@@ -1,4 +1,4 @@
-"""One table of wrong inputs, run against every storage: one typed error each, nothing recorded, and the study goes on."""
+"""One table of wrong inputs, run against every storage: one typed error each, nothing kept, and the study goes on."""
 
 from __future__ import annotations
 

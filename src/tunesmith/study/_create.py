@@ -283,6 +283,8 @@ def minimize(
         options: arguments of :func:`create_study` (``sampler``, ``seed``, ``storage`` ...) and of ``Study.optimize``
             (``n_jobs``, ``timeout``, ``catch`` ...).
     """
+    if not callable(func):
+        raise InvalidTypeError(f"The function to minimize must be callable, but is {func!r}.")
     declared = space if isinstance(space, Space) else Space(space)
     run = {k: options.pop(k) for k in _RUN if k in options}
     study = create_study(direction=direction, space=declared, **options)

@@ -28,7 +28,7 @@ def trial_rng(seed: int, number: int, name: str | None = None) -> np.random.Gene
 
 @lru_cache(maxsize=64)
 def _words(number: int) -> tuple[int, ...]:
-    """The 32-bit words ``SeedSequence`` makes of a number; given as an array they cost 2 us less a trial than a list."""
+    """The 32-bit words ``SeedSequence`` makes of a number; as an array they cost 2 us less a trial than a list."""
     words = [number & 0xFFFFFFFF]
     while number := number >> 32:
         words.append(number & 0xFFFFFFFF)

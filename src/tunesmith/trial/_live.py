@@ -129,7 +129,7 @@ class Trial(BaseTrial):
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
         """A float in ``[low, high]``; see :class:`~tunesmith.distributions.FloatDistribution` for the arguments."""
-        known = self._proposed.get(name)
+        known = self._proposed.get(name) if type(name) is str else None
         if (
             type(known) is FloatDistribution
             and known.low == low
@@ -145,7 +145,7 @@ class Trial(BaseTrial):
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
         """An integer in ``[low, high]``; see :class:`~tunesmith.distributions.IntDistribution` for the arguments."""
-        known = self._proposed.get(name)
+        known = self._proposed.get(name) if type(name) is str else None
         if (
             type(known) is IntDistribution
             and known.low == low
