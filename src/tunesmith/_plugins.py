@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -40,12 +41,15 @@ def discover(package: str, base: type) -> dict[str, type]:
 
 
 def component_spec(component: Any) -> dict[str, Any]:
-    """``{"name", "args"}`` of a sampler or pruner that is a dataclass; ``args`` is None when it has no JSON form."""
-    name = type(component).__name__
-    if not dataclasses.is_dataclass(component):
-        return {"name": name, "args": None}
-    args = {f.name: getattr(component, f.name) for f in dataclasses.fields(component) if f.init}
-    try:
-        return {"name": name, "args": json.loads(json.dumps(args, allow_nan=False))}
-    except (TypeError, ValueError):
-        return {"name": name, "args": None}
+    """``{"name", "args"}`` of a sampler or pruner that is a dataclass; ``args`` is None when it has no JSON form.
+
+    One that does not live in a room has its ``"module"``, too: by its name alone another class might be found.
+    """
+    spec: dict[str, Any] = {"name": type(component).__name__, "args": None}
+    if not type(component).__module__.startswith("tunesmith."):
+        spec["module"] = type(component).__module__
+    if dataclasses.is_dataclass(component):
+        args = {f.name: getattr(component, f.name) for f in dataclasses.fields(component) if f.init}
+        with contextlib.suppress(TypeError, ValueError):
+            spec["args"] = json.loads(json.dumps(args, allow_nan=False))
+    return spec

@@ -42,12 +42,16 @@ def get_pruner(pruner: str | BasePruner | None) -> BasePruner:
 def from_spec(spec: Mapping[str, Any]) -> BasePruner:
     """The rule that a log describes; only classes of this room are made."""
     cls = available().get(spec["name"])
-    if cls is None or spec.get("args") is None:
-        raise InvalidValueError(
-            f"This study was made with the pruner {spec['name']!r}, which cannot be rebuilt from the log; "
-            "pass `pruner=` (the same one) when you load the study."
-        )
-    return cls(**spec["args"])
+    reason = "which cannot be rebuilt from the log"
+    if cls is not None and "module" not in spec and spec.get("args") is not None:
+        try:
+            return cls(**spec["args"])
+        except (TypeError, ValueError) as error:
+            reason += f" ({error})"
+    raise InvalidValueError(
+        f"This study was made with the pruner {spec['name']!r}, {reason}; pass `pruner=` (the same one) when you "
+        "load the study."
+    )
 
 
 def __getattr__(name: str) -> Any:

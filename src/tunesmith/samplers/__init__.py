@@ -65,12 +65,16 @@ def from_spec(spec: Mapping[str, Any]) -> BaseSampler:
         InvalidValueError: the class is not one of this room, or its arguments were not JSON-able.
     """
     cls = available().get(spec["name"])
-    if cls is None or spec.get("args") is None:
-        raise InvalidValueError(
-            f"This study was made with the sampler {spec['name']!r}, which cannot be rebuilt from the log; "
-            "pass `sampler=` (the same one) when you load the study."
-        )
-    return cls(**spec["args"])
+    reason = "which cannot be rebuilt from the log"
+    if cls is not None and "module" not in spec and spec.get("args") is not None:
+        try:
+            return cls(**spec["args"])
+        except (TypeError, ValueError) as error:
+            reason += f" ({error})"
+    raise InvalidValueError(
+        f"This study was made with the sampler {spec['name']!r}, {reason}; pass `sampler=` (the same one) when you "
+        "load the study."
+    )
 
 
 def __getattr__(name: str) -> Any:

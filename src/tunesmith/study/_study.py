@@ -148,7 +148,8 @@ class Study:
 
     def set_metric_names(self, metric_names: list[str]) -> None:
         """Name the objectives; the names appear in data frames, tables and plots."""
-        if isinstance(metric_names, str) or not all(isinstance(n, str) for n in as_values(metric_names) or [None]):
+        is_list = isinstance(metric_names, Sequence) and not isinstance(metric_names, str)
+        if not is_list or not all(isinstance(n, str) for n in metric_names):
             raise InvalidTypeError(f"`metric_names` must be a list of strings, but is {metric_names!r}.")
         if len(metric_names) != len(self.directions):
             raise InvalidValueError(f"{len(self.directions)} objectives need as many names, but got {metric_names!r}.")
