@@ -11,9 +11,9 @@ import pytest
 from tunesmith import Categorical, Float, Int, Space, create_study, integrations
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError, MissingDependencyError
 from tunesmith.integrations.optuna import METHODS, OptunaSampler, sampler
+from tunesmith.numerics.streams import stream
 from tunesmith.samplers import BaseSampler, RandomSampler
 from tunesmith.study import Study, suggest_all
-from tunesmith.study._propose import trial_rng
 from tunesmith.testing._searches import SPACES, facts, on, run
 from tunesmith.testing.samplers import Method, SamplerKit
 
@@ -91,7 +91,7 @@ def test_optuna_itself_proposes_the_same(name: str, options: dict[str, Any], tri
     for number in range(trials):
         trial = study.ask(MIXED)
         seed = int(study.trials[-1].system_attrs["tags"]["optuna.seed"])
-        assert seed == int(trial_rng(3, number).integers(2**32))
+        assert seed == int(stream(3, number).integers(2**32))
         native.sampler = type(made.make(0))(seed=seed, **options)
         other = native.ask(THEIRS)
         c = [None, (1, 2), "x"].index(trial.params["c"])
@@ -164,10 +164,12 @@ def test_constraints_are_passed_on() -> None:
         trial.set_constraint("c", 0.7 - params["x"])
         return params["x"] + params["y"]
 
-    study = create_study(sampler=make("tpe"), space=space, seed=1)
-    study.optimize(objective, n_trials=50)
-    late = [t.params["x"] for t in study.trials[25:]]
-    assert np.mean(np.array(late) >= 0.7) > 0.6
+    late = []
+    for seed in range(3):
+        study = create_study(sampler=make("tpe"), space=space, seed=seed)
+        study.optimize(objective, n_trials=50)
+        late += [t.params["x"] for t in study.trials[25:]]
+    assert np.mean(np.array(late) >= 0.7) > 0.5  # 0.3 of the space is feasible; without the constraint x goes to 0
 
 
 def test_a_changed_space() -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tunesmith import Categorical, Float, Int, Space, create_study
 from tunesmith.distributions import BaseDistribution
 from tunesmith.exceptions import SearchSpaceExhaustedError
+from tunesmith.numerics.streams import stream
 from tunesmith.samplers import get_sampler, known_names
-from tunesmith.study._propose import trial_rng
 from tunesmith.testing._searches import check_domain, loss
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -64,6 +64,6 @@ def test_proposals_belong_to_the_space(name: str, space: Space, seed: int, maxim
     except SearchSpaceExhaustedError:
         assert getattr(sampler, "finite", False)
     check_domain(study, space)
-    for proposal in sampler.propose(space, study.history, trial_rng(seed, 7), 3):
+    for proposal in sampler.propose(space, study.history, stream(seed, 7), 3):
         assert set(proposal.params) == set(space)
         assert all(space[n].contains(v) for n, v in proposal.params.items())

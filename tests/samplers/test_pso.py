@@ -11,11 +11,11 @@ from tunesmith import Categorical, Float, Int, Space, TrialState, create_study
 from tunesmith.distributions import BaseDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.numerics.low_discrepancy import points
+from tunesmith.numerics.streams import stream
 from tunesmith.samplers import PSOSampler, get_sampler
 from tunesmith.samplers._swarm import Latent
 from tunesmith.samplers.pso import bounded, constriction
 from tunesmith.study import Study, suggest_all
-from tunesmith.study._propose import trial_rng
 
 CUBE = Space({name: Float(0, 1) for name in "abc"})
 
@@ -40,7 +40,7 @@ def textbook(
 ) -> np.ndarray:
     """Particle swarm as it stands in textbooks, one particle and one coordinate after the other."""
     d = len(CUBE)
-    draws = [trial_rng(seed, t).random((2, d)) for t in range(size * generations)]
+    draws = [stream(seed, t).random((2, d)) for t in range(size * generations)]
     x = [list(draws[i][0]) for i in range(size)]
     v = [[draws[i][1][j] - x[i][j] for j in range(d)] for i in range(size)]
     best_x, best_f = [list(p) for p in x], [float("inf")] * size
@@ -121,7 +121,7 @@ def test_a_particle_that_is_still_running_has_not_improved() -> None:
     third = study.ask(CUBE)
     tags = [t.system_attrs["tags"] for t in study.trials]
     assert (tags[4]["pso.g"], tags[4]["pso.i"]) == (2, 0)
-    r1, r2 = trial_rng(0, 4).random((2, 3))
+    r1, r2 = stream(0, 4).random((2, 3))
     x, v, leader = (np.array(t) for t in (tags[2]["pso.x"], tags[2]["pso.v"], tags[0]["pso.x"]))
     velocity = 0.7298 * v + 1.49618 * (r1 + r2) * (leader - x)
     expected = bounded(x + np.clip(velocity, -0.5, 0.5), velocity, "reflect")[0]
@@ -141,7 +141,7 @@ def test_failed_pruned_and_infeasible_particles() -> None:
     step = study.ask(CUBE)  # of particle 0, which has no memory of its own
     x, v = np.array([trials[0].params[n] for n in CUBE]), np.array(study.trials[0].system_attrs["tags"]["pso.v"])
     leader = np.array([trials[1].params[n] for n in CUBE])
-    r2 = trial_rng(0, 4).random((2, 3))[1]
+    r2 = stream(0, 4).random((2, 3))[1]
     velocity = np.clip(0.7298 * v + 1.49618 * r2 * (leader - x), -0.5, 0.5)
     np.testing.assert_allclose([step.params[n] for n in CUBE], bounded(x + velocity, velocity, "reflect")[0])
 
@@ -158,7 +158,7 @@ def test_enqueued_points_lead(topology: str) -> None:
         led_by = 0 if topology == "global" or i in (0, 1, 4) else i - 1
         memories = {k: np.array(tags[1 + k]["pso.x"]) for k in range(5)} | {0: np.full(3, 0.6)}
         x, v = np.array(tags[1 + i]["pso.x"]), np.array(tags[1 + i]["pso.v"])
-        r1, r2 = trial_rng(0, 6 + i).random((2, 3))
+        r1, r2 = stream(0, 6 + i).random((2, 3))
         v = np.clip(0.7298 * v + 1.49618 * (r1 * (memories[i] - x) + r2 * (memories[led_by] - x)), -0.5, 0.5)
         np.testing.assert_allclose(tags[6 + i]["pso.x"], bounded(x + v, v, "reflect")[0])
 
@@ -257,7 +257,7 @@ def test_a_changed_space_begins_anew_and_remembers() -> None:
     steps = [(t.system_attrs["tags"]["pso.g"], t.system_attrs["tags"]["pso.i"]) for t in study.trials[1:]]
     assert steps == [divmod(k, 3) for k in range(19)]
     begun = study.trials[9]  # particle 2 of generation 2: anew, at the first draw of its generator
-    assert begun.params["x"] == pytest.approx(trial_rng(0, 9).random((2, 2))[0][0])
+    assert begun.params["x"] == pytest.approx(stream(0, 9).random((2, 2))[0][0])
 
 
 def test_several_objectives() -> None:

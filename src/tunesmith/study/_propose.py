@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
-
-import numpy as np
 
 from tunesmith import events as ev
 from tunesmith.distributions import BaseDistribution, choice_to_json
 from tunesmith.exceptions import SearchSpaceExhaustedError
 from tunesmith.fold import Fold, OpenTrial
+from tunesmith.numerics.streams import stream
 from tunesmith.samplers import BaseSampler, Proposal
 from tunesmith.space import Space
 
 #: What a claimed trial starts with: values and distributions of its joint proposal.
 Given = tuple[dict[str, Any], Mapping[str, BaseDistribution]]
-
-
-def trial_rng(seed: int, number: int, name: str | None = None) -> np.random.Generator:
-    """The generator that belongs to a trial (and, for a late parameter, to its name): the same in every process."""
-    key = [*_words(seed), number] if name is None else [*_words(seed), number, *_words(zlib.crc32(name.encode()) + 1)]
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(np.array(key, np.uint32))))
-
-
-@lru_cache(maxsize=64)
-def _words(number: int) -> tuple[int, ...]:
-    """The 32-bit words ``SeedSequence`` makes of a number; as an array they cost 2 us less a trial than a list."""
-    words = [number & 0xFFFFFFFF]
-    while number := number >> 32:
-        words.append(number & 0xFFFFFFFF)
-    return tuple(words)
 
 
 class Proposer:
@@ -97,7 +79,7 @@ class Proposer:
         return before, (params, joint.distributions)
 
     def _ask(self, space: Space, fold: Fold, number: int) -> Proposal:
-        found = self.sampler.propose(space, fold.history(), trial_rng(fold.meta["seed"], number), 1)
+        found = self.sampler.propose(space, fold.history(), stream(fold.meta["seed"], number), 1)
         if not found:
             raise SearchSpaceExhaustedError(
                 f"{self.sampler!r} has proposed every configuration it can; stop here, or widen the space."

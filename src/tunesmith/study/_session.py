@@ -15,11 +15,12 @@ from tunesmith.distributions import BaseDistribution, CategoricalDistribution, c
 from tunesmith.exceptions import InvalidValueError, StaleTrialError
 from tunesmith.fold import OpenTrial
 from tunesmith.history import OpenRow
+from tunesmith.numerics.streams import stream
 from tunesmith.pruners import BasePruner, Verdict
 from tunesmith.samplers import BaseSampler
 from tunesmith.space import Space
 from tunesmith.study._log import StudyLog
-from tunesmith.study._propose import Given, Proposer, trial_rng
+from tunesmith.study._propose import Given, Proposer
 from tunesmith.study._worker import is_dead, new_worker
 from tunesmith.trial import Trial, TrialState
 from tunesmith.trial._live import Pending
@@ -149,7 +150,7 @@ class Session:
             if distribution.single():
                 low = getattr(distribution, "low", None)
                 return distribution.choices[0] if isinstance(distribution, CategoricalDistribution) else low
-            rng = trial_rng(fold.meta["seed"], trial.number, name)
+            rng = stream(fold.meta["seed"], trial.number, name)
             return self.proposer.sampler.independent(name, distribution, fold.history(), rng)
 
     def _out_of_range(self, name: str, distribution: BaseDistribution, value: Any) -> Any:

@@ -27,11 +27,11 @@ from typing import Any, ClassVar
 import pytest
 
 from tunesmith.exceptions import InvalidValueError, MissingDependencyError, SearchSpaceExhaustedError
+from tunesmith.numerics.streams import stream
 from tunesmith.samplers import BaseSampler, from_spec
 from tunesmith.space import Space
 from tunesmith.storages import BaseStorage, discover
 from tunesmith.study import Study, create_study
-from tunesmith.study._propose import trial_rng
 from tunesmith.testing._searches import (
     CONTINUOUS,
     SMALL,
@@ -176,8 +176,8 @@ class SamplerKit:
             study = self._busy(sampler, space)
             history = study.history
             before = snapshot(history)
-            one = sampler.propose(space, history, trial_rng(1, 2), 3)
-            assert sampler.propose(space, history, trial_rng(1, 2), 3) == one
+            one = sampler.propose(space, history, stream(1, 2), 3)
+            assert sampler.propose(space, history, stream(1, 2), 3) == one
             assert snapshot(history) == before
 
     def test_caches_may_be_dropped(self, sampler: BaseSampler) -> None:
@@ -186,7 +186,7 @@ class SamplerKit:
         history = study.history
 
         def propose(instance: BaseSampler) -> Any:
-            return instance.propose(CONTINUOUS, history, trial_rng(1, 2), 3)
+            return instance.propose(CONTINUOUS, history, stream(1, 2), 3)
 
         expected = propose(sampler)
         assert propose(copy.copy(sampler)) == expected
@@ -222,7 +222,7 @@ class SamplerKit:
         """A batch has no configuration twice, and none that is pending or finished."""
         study = self._busy(sampler, CONTINUOUS)
         known = set(configurations(study)) | {_key(t.relative_params) for t in study._session.live.values()}
-        batch = [_key(p.params) for p in sampler.propose(CONTINUOUS, study.history, trial_rng(1, 2), 8)]
+        batch = [_key(p.params) for p in sampler.propose(CONTINUOUS, study.history, stream(1, 2), 8)]
         assert len(batch) == 8 or sampler.finite
         assert (len(set(batch)) == len(batch) and not known & set(batch)) or sampler.may_repeat
 
