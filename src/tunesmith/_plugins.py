@@ -8,8 +8,14 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
+from collections.abc import Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError
+
+T = TypeVar("T")
 
 
 def plugin_modules(package: str) -> tuple[str, ...]:
@@ -31,13 +37,81 @@ def classes_of(module: ModuleType, base: type) -> list[type]:
     ]
 
 
-def discover(package: str, base: type) -> dict[str, type]:
-    """Class name -> class, of all plug-ins in ``package``. Imports every module of the room."""
-    found: dict[str, type] = {}
-    for name in plugin_modules(package):
-        for cls in classes_of(importlib.import_module(f"{package}.{name}"), base):
-            found[cls.__name__] = cls
-    return found
+class Room(Generic[T]):
+    """A package whose plug-ins are chosen by name, given as instances, and rebuilt from the log.
+
+    Args:
+        package: its name.
+        base: the contract; its attribute ``aliases`` maps short names to the arguments they stand for.
+        suffix: what class names end with; ``"Sampler"`` makes ``RandomSampler`` known as ``random``.
+    """
+
+    def __init__(self, package: str, base: type[T], suffix: str) -> None:
+        self.package, self.base, self.suffix, self.kind = package, base, suffix, suffix.lower()
+
+    def available(self) -> dict[str, type[T]]:
+        """Class name -> class, of all plug-ins. Imports every module of the room."""
+        modules = (importlib.import_module(f"{self.package}.{name}") for name in plugin_modules(self.package))
+        return {cls.__name__: cls for module in modules for cls in classes_of(module, self.base)}
+
+    def known_names(self) -> dict[str, tuple[type[T], Mapping[str, Any]]]:
+        """Short name -> (class, arguments)."""
+        names: dict[str, tuple[type[T], Mapping[str, Any]]] = {}
+        for class_name, cls in self.available().items():
+            names[class_name.removesuffix(self.suffix).lower()] = (cls, {})
+            names.update({alias: (cls, args) for alias, args in cls.aliases.items()})  # type: ignore[attr-defined]
+        return names
+
+    def get(self, given: str | T, options: Mapping[str, Any], hint: str = "") -> T:
+        """The instance itself, or the one that a short name stands for.
+
+        Raises:
+            InvalidTypeError, InvalidValueError: neither an instance nor a known name (the message lists them, with
+                ``hint``), or impossible options.
+        """
+        if isinstance(given, self.base):
+            return given
+        if not isinstance(given, str):
+            raise InvalidTypeError(
+                f"`{self.kind}` must be a name or an instance of {self.package}.{self.base.__name__}, but is {given!r}."
+            )
+        names = self.known_names()
+        key = re.sub(r"[\s_]", "-", given.strip().lower())
+        if key not in names:
+            raise InvalidValueError(f"Unknown {self.kind} {given!r}; known: {', '.join(sorted(names))}.{hint}")
+        cls, args = names[key]
+        try:
+            return cls(**{**args, **options})
+        except TypeError as error:
+            raise InvalidValueError(f"The {self.kind} {given!r} cannot be made with {options!r}: {error}.") from error
+
+    def rebuild(self, spec: Mapping[str, Any]) -> T:
+        """What a log describes (see :func:`component_spec`). Only classes of this room are made.
+
+        Raises:
+            InvalidValueError: the class is not one of this room, or its arguments are unknown or not its own.
+        """
+        cls = self.available().get(spec["name"])
+        reason = "which cannot be rebuilt from the log"
+        if cls is not None and "module" not in spec and spec.get("args") is not None:
+            try:
+                return cls(**spec["args"])
+            except (TypeError, ValueError) as error:
+                reason += f" ({error})"
+        raise InvalidValueError(
+            f"This study was made with the {self.kind} {spec['name']!r}, {reason}; pass `{self.kind}=` (the same one) "
+            "when you load the study."
+        )
+
+    def attribute(self, name: str) -> type[T]:
+        """For the module's ``__getattr__``: a class by its name, importing no more modules than needed."""
+        if name.endswith(self.suffix):
+            for module in plugin_modules(self.package):
+                for cls in classes_of(importlib.import_module(f"{self.package}.{module}"), self.base):
+                    if cls.__name__ == name:
+                        return cls
+            raise AttributeError(f"There is no {name} (yet); there are {', '.join(sorted(self.available()))}.")
+        raise AttributeError(f"module {self.package!r} has no attribute {name!r}")
 
 
 def component_spec(component: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from tunesmith._plugins import component_spec
 from tunesmith.history import History, OpenRow
@@ -45,7 +45,13 @@ Schedule = Start | Continue | Idle
 
 
 class BasePruner(ABC):
-    """A stopping rule. Like a sampler it is a frozen dataclass whose fields the log keeps; it holds no state."""
+    """A stopping rule. Like a sampler it is a frozen dataclass whose fields the log keeps; it holds no state.
+
+    Attributes:
+        aliases: short names for ``create_study(pruner="...")``, with the arguments they stand for.
+    """
+
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     @abstractmethod
     def verdict(self, history: History, trial: OpenRow) -> Verdict:

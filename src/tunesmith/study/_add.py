@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tunesmith import events as ev
-from tunesmith.distributions import BaseDistribution, check_same_kind, choice_to_json
+from tunesmith.distributions import BaseDistribution, check_same_kind, choice_key, choice_to_json
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.space import Space
 from tunesmith.study._log import StudyLog
@@ -103,6 +104,24 @@ def enqueue(log: StudyLog, params: Mapping[str, Any], user_attrs: Mapping[str, A
             if attrs:
                 event["ua"] = attrs
             fate = log.append([event])[-1]
+
+
+def is_known(trials: Iterable[FrozenTrial], params: Mapping[str, Any]) -> bool:
+    """Whether a trial has just these parameters, or was enqueued with just these."""
+    if not isinstance(params, Mapping):
+        return False
+    for trial in trials:
+        known = trial.system_attrs.get("fixed_params", trial.params)
+        if known.keys() == params.keys() and all(_alike(known[n], clean_param(n, v)) for n, v in params.items()):
+            return True
+    return False
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Numbers are the same up to rounding, as in Optuna."""
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)) and isinstance(a, bool) == isinstance(b, bool):
+        return math.isclose(a, b, rel_tol=1e-5) or (a != a and b != b)
+    return choice_key(a) == choice_key(b)
 
 
 def clean_param(name: Any, value: Any) -> Any:

@@ -18,7 +18,7 @@ from tunesmith.exceptions import InvalidTypeError, SearchSpaceExhaustedError, St
 from tunesmith.executors import get_executor
 from tunesmith.pruners import Continue, Idle, Verdict
 from tunesmith.study._progress import NoProgress, Progress
-from tunesmith.study._values import as_values, infeasible
+from tunesmith.study._values import as_values, infeasible, last_report
 from tunesmith.trial import FrozenTrial, Trial, TrialState
 
 if TYPE_CHECKING:
@@ -308,14 +308,6 @@ class Loop:
                 self.session.finish(paused.trial, TrialState.PRUNED, values)
             except StaleTrialError as stale:
                 _logger.warning("%s", stale)
-
-
-def last_report(reports: Mapping[int, float], n_objectives: int) -> list[float] | None:
-    """The value a PRUNED trial gets: its last report, unless that is NaN or there are several objectives."""
-    if not reports or n_objectives != 1:
-        return None
-    value = reports[max(reports)]
-    return [value] if value == value else None
 
 
 def _close(generator: Generator[Any, Any, Any], trial: Trial) -> None:

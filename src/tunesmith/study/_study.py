@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunesmith import events as ev
 from tunesmith import logging
-from tunesmith.distributions import BaseDistribution, choice_key
-from tunesmith.exceptions import InvalidTypeError, InvalidValueError, TrialFinishedError
+from tunesmith.distributions import BaseDistribution
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.history import History
 from tunesmith.pruners import BasePruner, get_pruner
 from tunesmith.pruners import from_spec as pruner_from_spec
@@ -18,13 +17,13 @@ from tunesmith.records import frozen_trial, frozen_trials
 from tunesmith.samplers import BaseSampler, get_sampler
 from tunesmith.samplers import from_spec as sampler_from_spec
 from tunesmith.space import Space
-from tunesmith.study._add import add_events, check_kinds, clean_param, enqueue
+from tunesmith.study._add import add_events, check_kinds, enqueue, is_known
 from tunesmith.study._direction import StudyDirection
 from tunesmith.study._log import StudyLog
-from tunesmith.study._loop import Callback, Loop, Objective, Paused, Settings, check_settings, last_report, warn_endless
+from tunesmith.study._loop import Callback, Loop, Objective, Paused, Settings, check_settings, warn_endless
 from tunesmith.study._progress import NoProgress, Progress
 from tunesmith.study._session import Session
-from tunesmith.study._values import as_values, check_told, infeasible
+from tunesmith.study._tell import tell
 from tunesmith.trial import FrozenTrial, Trial, TrialState
 from tunesmith.trial._base import clean_attr, own_attrs
 
@@ -282,53 +281,7 @@ class Study:
             InvalidValueError: state and values do not fit, or there is no such trial.
             TrialFinishedError: the trial is finished. StaleTrialError: another worker holds it.
         """
-        number = self._number_of(trial)
-        with self._log.lock:
-            self._log.sync()
-            if not 0 <= number < self._log.fold.n_trials:
-                raise InvalidValueError(f"Cannot tell trial {number}: it has not been created.")
-            held = self._log.fold.open.get(number)
-            if held is None:
-                if skip_if_finished:
-                    return self._frozen(number)
-                raise TrialFinishedError(
-                    f"Cannot tell trial {number}: it is {self._frozen(number).state.name} already."
-                )
-            if held.state not in (TrialState.RUNNING, TrialState.PAUSED):
-                raise InvalidValueError(f"Cannot tell a {held.state.name} trial ({number}); ask() for it first.")
-            told = as_values(values)
-            check_told(state, told)
-            live = trial if isinstance(trial, Trial) else self._session.live.get(number)
-            if live is None or (live is not trial and live._token != held.token):  # another worker's
-                live = self._session.take(held, by_ask=held.by_ask)
-                live._params = dict(live._proposal)
-            self._finish_told(live, told, state)
-            return self._frozen(number)
-
-    @staticmethod
-    def _number_of(trial: Trial | int) -> int:
-        if isinstance(trial, Trial):
-            return trial.number
-        if isinstance(trial, int) and not isinstance(trial, bool):
-            return trial
-        raise InvalidTypeError(f"`trial` must be a Trial or its number, but is {trial!r}.")
-
-    def _finish_told(self, live: Trial, told: list[Any] | None, state: TrialState | None) -> None:
-        why = None
-        objectives = len(self._log.fold.directions)
-        if state is TrialState.PRUNED:
-            told = last_report(live._reported, objectives)
-        elif state is not TrialState.FAIL:
-            why = infeasible(told, objectives)
-            if why and state is TrialState.COMPLETE:
-                raise InvalidValueError(why)
-            if why:
-                import warnings
-
-                warnings.warn(f"Trial {live.number} is told as FAIL: {why}", stacklevel=4)
-            state = TrialState.FAIL if why else TrialState.COMPLETE
-        values = [float(v) for v in told] if told is not None and not why and state is not TrialState.FAIL else None
-        self._session.finish(live, state, values, why)
+        return tell(self._session, trial, values, state, skip_if_finished)
 
     # -- the loop -----------------------------------------------------------------------------------------------
 
@@ -399,17 +352,10 @@ class Study:
             user_attrs: attributes of the trial.
             skip_if_exists: do nothing when a trial has just these parameters, or was enqueued with just these.
         """
-        if skip_if_exists and isinstance(params, Mapping) and self._exists(params):
+        if skip_if_exists and is_known(self.get_trials(), params):
             _logger.info("A trial with the parameters %s exists already; it is not enqueued again.", params)
             return
         enqueue(self._log, params, user_attrs)
-
-    def _exists(self, params: Mapping[str, Any]) -> bool:
-        for trial in self.get_trials():
-            known = trial.system_attrs.get("fixed_params", trial.params)
-            if known.keys() == params.keys() and all(_alike(known[n], clean_param(n, v)) for n, v in params.items()):
-                return True
-        return False
 
     def add_trial(self, trial: FrozenTrial) -> None:
         """Add a record made elsewhere (see :func:`tunesmith.create_trial`); it gets the next number."""
@@ -424,10 +370,3 @@ def _reopened(name: str, storage: BaseStorage, sampler: BaseSampler | None, prun
     from tunesmith.study._create import load_study
 
     return load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
-
-
-def _alike(a: Any, b: Any) -> bool:
-    """Whether two parameter values are the same for ``skip_if_exists``: numbers up to rounding, as in Optuna."""
-    if isinstance(a, (int, float)) and isinstance(b, (int, float)) and isinstance(a, bool) == isinstance(b, bool):
-        return math.isclose(a, b, rel_tol=1e-5) or (a != a and b != b)
-    return choice_key(a) == choice_key(b)

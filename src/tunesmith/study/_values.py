@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunesmith.exceptions import InvalidValueError
@@ -61,3 +61,11 @@ def check_told(state: TrialState | None, values: list[Any] | None) -> None:
         raise InvalidValueError("No values were told; values are required when state is TrialState.COMPLETE.")
     if state != TrialState.COMPLETE and values is not None:
         raise InvalidValueError(f"Values {values} were told, but a {state.name} trial takes none.")
+
+
+def last_report(reports: Mapping[int, float], n_objectives: int) -> list[float] | None:
+    """The value a PRUNED trial gets: its last report, unless that is NaN or there are several objectives."""
+    if not reports or n_objectives != 1:
+        return None
+    value = reports[max(reports)]
+    return [value] if value == value else None
