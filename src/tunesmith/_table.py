@@ -36,12 +36,14 @@ class Table:
         X: raw parameter values, one column a parameter; NaN where it was not active.
         Y: objective values.
         ints: the columns named by ``INT_COLUMNS``; ``spaces`` is an index into the attribute of that name.
-        reports: row, step, metric and value of every report.
+        reports: row, step, metric, value and time of every report.
+        violation: sum of the positive constraint values.
         tags: tag name -> column.
         names: parameter names in column order.
         distributions: name -> its latest distribution.
         categories: name -> the values its codes stand for.
-        metrics: names of reported metrics; 0 is the objective.
+        metrics: names of reported metrics; those of the objectives come first.
+        vectors: names of the tags that are lists.
         spaces: the combinations of space ids that trials' values were written with.
         big: (row, column) -> an integer that float64 cannot hold exactly.
         user_attrs, system_attrs, constraints: row -> dictionary, for the rows that have any.
@@ -52,12 +54,16 @@ class Table:
         self.X = Column(np.float64, 4, np.nan)
         self.Y = Column(np.float64, 1, np.nan)
         self.ints = Column(np.int64, len(INT_COLUMNS))
-        self.reports = (Column(np.int32), Column(np.int64), Column(np.int32), Column(np.float64))
+        self.reports = (
+            Column(np.int64), Column(np.int64), Column(np.int64), Column(np.float64), Column(np.int64)
+        )  # fmt: skip
+        self.violation = Column(np.float64)
         self.tags: dict[str, Column] = {}
         self.names: list[str] = []
         self.distributions: dict[str, BaseDistribution] = {}
         self.categories: dict[str, list[Any]] = {}
         self.metrics: list[str] = [""]
+        self.vectors: set[str] = set()
         self.spaces: list[tuple[str, ...]] = [()]
         self.big: dict[tuple[int, int], int] = {}
         self.user_attrs: dict[int, dict[str, Any]] = {}
@@ -68,6 +74,13 @@ class Table:
         self._layouts: dict[str, Layout] = {}
         self._spaces_of: dict[tuple[str, ...], int] = {(): 0}
         self._latest: str | None = None
+        self._objectives = 1
+
+    def set_objectives(self, n: int) -> None:
+        """Before the first row: how many values a trial has."""
+        self.Y = Column(np.float64, n, np.nan)
+        self._objectives = n
+        self.metrics[1:] = [f"values_{i}" for i in range(1, n)]
 
     @property
     def n(self) -> int:
@@ -96,6 +109,7 @@ class Table:
         self.Y.new_row()
         if y is not None:
             self.Y.data[row] = [float(v) for v in y]
+        self.violation.new_row()
         self.X.new_row()
         for space, raw in parts:
             self._write(row, self.layout(space), raw)
@@ -153,7 +167,9 @@ class Table:
         if layout.maps:
             raw = list(raw)
             for j, codes in layout.maps:
-                raw[j] = codes[raw[j]]
+                raw[j] = codes[raw[j]] if raw[j] is not None else None
+        if None in raw:  # not active
+            raw = [np.nan if v is None else v for v in raw]
         if layout.leading >= 0:
             self.X.data[row, : layout.leading] = raw
         else:
@@ -172,27 +188,40 @@ class Table:
             if name in unused:
                 self.X.data[row, column] = np.nan
 
-    def write_reports(self, row: int, reports: list[list[Any]]) -> None:
-        """Add a finished trial's reports (``[step, value]`` or ``[step, value, metric]``)."""
-        rows, steps, metrics, values = self.reports
+    def write_reports(self, row: int, reports: list[list[Any]], times: list[int]) -> None:
+        """Add a finished trial's reports (``[step, value]`` or ``[step, value, metric]``) and their times."""
+        rows, steps, metrics, values, when = self.reports
         rows.extend([row] * len(reports))
         steps.extend([r[0] for r in reports])
         values.extend([float(r[1]) for r in reports])
         metrics.extend([self._metric(r[2]) if len(r) > 2 else 0 for r in reports])
+        when.extend(times)
 
-    def _metric(self, name: str) -> int:
-        if name not in self.metrics:
+    def _metric(self, name: str | int) -> int:
+        """The index of an objective, or of a metric by its name."""
+        if isinstance(name, int):
+            if not 0 <= name < self._objectives:
+                raise ValueError(f"there is no objective {name}")
+            return name
+        if name not in self.metrics[self._objectives :]:
             self.metrics.append(name)
-        return self.metrics.index(name)
+        return self.metrics.index(name, self._objectives)
+
+    def write_constraints(self, row: int, constraints: dict[str, float]) -> None:
+        """Add a finished trial's constraints."""
+        self.constraints[row] = constraints
+        self.violation.data[row] = sum(v if v > 0 else 0.0 if v == v else np.inf for v in constraints.values())
 
     def write_tags(self, row: int, tags: dict[str, Any]) -> None:
         """Add a finished trial's tags (numbers or lists of numbers)."""
         for name, value in tags.items():
             values = value if isinstance(value, list) else [value]
+            if isinstance(value, list):
+                self.vectors.add(name)
             column = self.tags.get(name)
             if column is None:
                 column = self.tags[name] = Column(np.float64, len(values), np.nan)
             column.widen(len(values))
             while column.n <= row:
                 column.new_row()
-            column.data[row, : len(values)] = [np.nan if v is None else float(v) for v in values]
+            column.data[row, : len(values)] = [float(v) for v in values]

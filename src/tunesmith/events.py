@@ -4,24 +4,31 @@ A study is a list of events; one append writes one record, a list of events that
 is a JSON object whose ``"e"`` names its type. Numbers that JSON cannot hold (NaN, infinities) are strings in places
 where a number is expected. Times are microseconds since 1970 in UTC.
 
+- any event: ``ver`` the version of the vocabulary it needs, where that is newer than 1; an older reader refuses it.
 - ``study``: ``v`` format version, ``directions``, ``seed``, ``budget``, ``space``, ``versions``, ``t``; first and once.
-- ``config``: ``sampler``, ``pruner``, each ``{"name", "args"}``; the last one counts.
+- ``config``: ``sampler``, ``pruner``, each ``{"name", "args"}``, of the worker ``w``; the last one counts for who opens
+  the study without any.
 - ``attr``: ``k``, ``v``, ``system``: an attribute of the study.
 - ``metrics``: ``names`` of the objectives.
 - ``space``: ``id``, ``d``: a set of named distributions; later events refer to it by this content hash.
 - ``worker``: ``w``, ``host``, ``pid``, ``start``: who the tokens ``w.*`` belong to.
 - ``wait``: ``n``, ``p``, ``ua``, ``t``: enqueue a trial with fixed parameters.
-- ``ask``: ``n``, ``k`` token, ``t``: claim a trial. ``at`` is the position the proposal was computed from, ``s`` its
-  space id and ``p`` its values (numbers; of a choice its index), ``f`` fixed values without a known distribution,
-  ``g`` tags, ``o`` 1 if made by ``study.ask()`` (then it is never released on its own).
-- ``up``: ``n``, ``k`` and a change of a running trial: ``l`` late parameters (``[space id, values]``), ``r`` reports
-  (``[step, value]`` or ``[step, value, metric]``), ``ua`` user attributes, ``c`` constraints.
-- ``tell``: as ``up``, and ``st`` state, ``y`` values, ``t``, ``x`` names proposed but not used, ``why`` it failed.
+- ``ask``: ``n``, ``k`` token, ``t``: claim a trial. ``at`` is the position the proposal was computed from (late values
+  too), ``s`` its space id and ``p`` its values (numbers; of a choice its index; null where a parameter is not active),
+  ``f`` fixed values without a known distribution, ``g`` tags (numbers or lists of numbers), ``o`` 1 if made by
+  ``study.ask()`` (then it is never released on its own), ``from`` as in ``resume``.
+- ``up``: ``n``, ``k``, ``t`` and a change of a running trial: ``l`` late parameters (``[space id, values]``), ``r``
+  reports (``[step, value]``; ``[step, value, i]`` of objective ``i > 0``; ``[step, value, name]`` of another metric),
+  ``ua`` user attributes, ``c`` constraints.
+- ``tell``: as ``up``, and ``st`` state, ``y`` values, ``x`` names proposed but not used, ``why`` it failed.
 - ``pause``: as ``up``: the trial is PAUSED.
-- ``resume``: ``n``, ``k`` the new token: a PAUSED trial runs again (``again`` 1: from its start).
-- ``release``: ``n``, ``k``, ``t``: an interrupted trial goes back to WAITING.
+- ``resume``: ``n``, ``k`` the new token, ``t``: a PAUSED trial runs again; ``again`` 1: anew, keeping its reports up to
+  the step ``from`` (default: none of them).
+- ``release``: as ``up``: an interrupted trial goes back to WAITING.
 - ``add``: ``n`` the first number, ``trials``: whole trials with ``st``, ``y``, ``t0``, ``t``, ``s``, ``p``, ``r``,
-  ``ua``, ``c`` and ``sa`` (system attributes); all or none are added.
+  ``ua``, ``c``, ``f``, ``g`` as above, ``a`` the attempt, and ``sa`` (system attributes); all or none are added.
+
+In ``tell``, ``pause`` and ``resume`` ``at`` says that the stopping rule wanted it, and the position it looked at.
 
 Validity is decided by the fold (:mod:`tunesmith.fold`): the first claim of a number wins, and an event with a stale
 token is void.
@@ -32,8 +39,10 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
+from tunesmith.exceptions import InvalidTypeError
 from tunesmith.space import Space
 
 Event = dict[str, Any]
@@ -71,6 +80,35 @@ def attr_from_json(value: Any) -> Any:
 def space_event(space: Space) -> Event:
     """Define a space, so that later events can refer to it by ``space.id``."""
     return {"e": "space", "id": space.id, "d": space.to_dict()}
+
+
+def tags_to_json(tags: Mapping[str, Any]) -> dict[str, Any]:
+    """Bookkeeping as the log keeps it: name -> number or flat list of numbers.
+
+    Raises:
+        InvalidTypeError: a tag is anything else.
+    """
+    return {str(name): _tag_to_json(name, value) for name, value in tags.items()}
+
+
+def _tag_to_json(name: Any, value: Any) -> Any:
+    if type(value).__module__ == "numpy":
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_tag_number(name, v) for v in value]
+    return _tag_number(name, value)
+
+
+def _tag_number(name: Any, value: Any) -> Any:
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidTypeError(f"The tag {name!r} must be a number or a flat list of numbers, but holds {value!r}.")
+    if isinstance(value, float):
+        return number_to_json(value)
+    if abs(value) >= 1 << 1000:
+        raise InvalidTypeError(f"The tag {name!r} holds {value!r}, which is too large for a float.")
+    return value
 
 
 def changes_to_json(

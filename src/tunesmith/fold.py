@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from tunesmith._columns import Column
 from tunesmith._table import Table
 from tunesmith.distributions import BaseDistribution, choice_from_json
 from tunesmith.events import VERSION, Event, attr_from_json
@@ -27,7 +24,7 @@ class OpenTrial:
     """A trial that is not finished.
 
     ``enqueued`` is what a user asked for (``None`` for others), ``fixed`` that and what the sampler gave under names
-    that are not known yet.
+    that are not known yet. ``times`` are those of the reports. ``row`` is what a history shows of it, until it changes.
     """
 
     __slots__ = (
@@ -40,9 +37,11 @@ class OpenTrial:
         "number",
         "parts",
         "reports",
+        "row",
         "start",
         "state",
         "tags",
+        "times",
         "token",
         "user_attrs",
     )  # fmt: skip
@@ -58,6 +57,8 @@ class OpenTrial:
         self.tags: dict[str, Any] = {}
         self.start = 0
         self.reports: list[list[Any]] = []
+        self.times: list[int] = []
+        self.row: OpenRow | None = None
         self.user_attrs: dict[str, Any] = {}
         self.constraints: dict[str, float] = {}
         self.by_ask = False
@@ -69,7 +70,8 @@ class Fold:
 
     Attributes:
         meta: the fields of the ``study`` event, empty before it.
-        config: sampler and pruner specifications.
+        config: sampler and pruner specifications, the last ones.
+        configs: worker id -> the same of that worker.
         spaces: space id -> space, of those in the log.
         registered: space id -> the caller's own space, in the log or not.
         open: number -> :class:`OpenTrial`.
@@ -82,6 +84,7 @@ class Fold:
     def __init__(self) -> None:
         self.meta: Event = {}
         self.config: dict[str, Any] = {}
+        self.configs: dict[str, dict[str, Any]] = {}
         self.directions: tuple[int, ...] = (1,)
         self.user_attrs: dict[str, Any] = {}
         self.system_attrs: dict[str, Any] = {}
@@ -110,9 +113,12 @@ class Fold:
         """Take one event; return whether it was valid (a void one changes nothing).
 
         Raises:
-            NewerFormatError: the event's type is unknown. LogDamagedError: its fields contradict each other.
+            NewerFormatError: the event is of an unknown type, or needs a newer version. LogDamagedError: its fields
+                contradict each other.
         """
         try:
+            if "ver" in event and event["ver"] > VERSION:
+                raise _newer(event["ver"])
             handler = self._handlers.get(event["e"])
             if handler is None:
                 raise NewerFormatError(
@@ -136,11 +142,12 @@ class Fold:
         """Number of all trials; also the number the next new trial gets."""
         return len(self.where)
 
-    def next_waiting(self) -> int | None:
-        """The smallest number that waits to be claimed."""
+    def next_waiting(self, *, released: bool = False) -> int | None:
+        """The smallest number that waits to be claimed; with ``released``, of those that were attempted before."""
         if not self.open:
             return None
-        return min((t.number for t in self.open.values() if t.state == TrialState.WAITING), default=None)
+        waiting = (t for t in self.open.values() if t.state == TrialState.WAITING and (t.attempt or not released))
+        return min((t.number for t in waiting), default=None)
 
     def history(self) -> History:
         """A snapshot, made once per version."""
@@ -159,8 +166,10 @@ class Fold:
         distributions: dict[str, BaseDistribution] = {}
         for space_id, raw in parts:
             space = self.spaces[space_id]
-            values.update(zip(space.names, space.from_event(raw), strict=True))
-            distributions.update(space.distributions)
+            known = zip(space.distributions.items(), space.from_event(raw), raw, strict=True)
+            for (name, distribution), value, written in known:
+                if written is not None:
+                    values[name], distributions[name] = value, distribution
         return values, distributions
 
     # -- the study ----------------------------------------------------------------------------------------------
@@ -169,16 +178,17 @@ class Fold:
         if self.meta:
             return False  # another creator was first
         if event["v"] > VERSION:
-            raise NewerFormatError(
-                f"The log has format {event['v']}, this version reads up to {VERSION}; update tunesmith."
-            )
+            raise _newer(event["v"])
         self.meta = event
         self.directions = tuple(event["directions"])
-        self.table.Y = Column(np.float64, len(self.directions), np.nan)
+        self.table.set_objectives(len(self.directions))
         return True
 
     def _config(self, event: Event) -> bool:
-        self.config.update({k: event[k] for k in ("sampler", "pruner") if k in event})
+        found: dict[str, Any] = {k: event[k] for k in ("sampler", "pruner") if k in event}
+        self.config.update(found)
+        if "w" in event:
+            self.configs.setdefault(event["w"], {}).update(found)
         return True
 
     def _attr(self, event: Event) -> bool:
@@ -201,7 +211,7 @@ class Fold:
         if len(row) != len(layout.columns):
             raise ValueError(f"{len(row)} values for {len(layout.columns)} parameters")
         for j, possible in layout.choices:
-            if row[j] not in possible:
+            if row[j] is not None and row[j] not in possible:
                 raise ValueError(f"there is no choice {row[j]!r}")
         return space_id, row
 
@@ -238,11 +248,13 @@ class Fold:
             return False
         trial.state = TrialState.RUNNING
         trial.token = event["k"]
-        trial.attempt += 1
-        trial.start = event["t"]
+        trial.row = None
         trial.by_ask = bool(event.get("o"))
-        if trial.attempt > 1:
-            trial.reports = []
+        if trial.attempt:
+            _rewind(trial, event)
+        else:
+            trial.start = event["t"]
+        trial.attempt += 1
         if "s" in event:
             trial.parts = [self._part(event["s"], event["p"])]
             trial.at = event.get("at")
@@ -260,10 +272,12 @@ class Fold:
 
     def _merge(self, trial: OpenTrial, event: Event) -> None:
         """Take over what an event adds to an open trial."""
+        trial.row = None
         if "l" in event:
             trial.parts = [*trial.parts, self._part(*event["l"])]
         if "r" in event:
             trial.reports.extend(event["r"])
+            trial.times.extend([event.get("t", 0)] * len(event["r"]))
         if "ua" in event:
             trial.user_attrs.update({k: attr_from_json(v) for k, v in event["ua"].items()})
         if "c" in event:
@@ -290,9 +304,10 @@ class Fold:
             return False
         trial.state = TrialState.RUNNING
         trial.token = event["k"]
+        trial.row = None
         if event.get("again"):
             trial.attempt += 1
-            trial.reports = []
+            _rewind(trial, event)
         return True
 
     def _release(self, event: Event) -> bool:
@@ -331,18 +346,20 @@ class Fold:
         trial.start = fields.get("t0", 0)
         if "s" in fields:
             trial.parts = [self._part(fields["s"], fields["p"])]
+        if "f" in fields:
+            trial.enqueued = {k: choice_from_json(v) for k, v in fields["f"].items()}
         self._merge(trial, fields)
-        attrs = {k: attr_from_json(v) for k, v in fields.get("sa", {}).items()}
-        trial.tags = attrs.pop("tags", {})
-        trial.attempt = attrs.pop("attempt", 1)
+        trial.tags = fields.get("g", {})
+        trial.attempt = fields.get("a", 1)
         if state.is_finished():
             row = self._finish(trial, fields)
-            if attrs:
+            if "sa" in fields:
+                attrs = {k: attr_from_json(v) for k, v in fields["sa"].items()}
                 self.table.system_attrs.setdefault(row, {}).update(attrs)
             return
         self.open[number] = trial
         if state == TrialState.WAITING:
-            trial.fixed = {**attrs.get("fixed_params", {}), **self.params(trial.parts)[0]}
+            trial.fixed = {**(trial.enqueued or {}), **self.params(trial.parts)[0]}
             trial.enqueued = dict(trial.fixed)
             trial.parts, trial.attempt = [], 0
         else:
@@ -357,13 +374,14 @@ class Fold:
             for space, _ in parts:
                 table.blank(row, space, set(event["x"]))
         if trial.reports:
-            table.write_reports(row, _first_of_each_step(trial.reports))
+            kept = _first_of_each_step(trial.reports)
+            table.write_reports(row, [trial.reports[i] for i in kept], [trial.times[i] for i in kept])
         if trial.tags:
             table.write_tags(row, trial.tags)
         if trial.user_attrs:
             table.user_attrs[row] = trial.user_attrs
         if trial.constraints:
-            table.constraints[row] = trial.constraints
+            table.write_constraints(row, trial.constraints)
         if trial.enqueued is not None:
             table.system_attrs[row] = {"fixed_params": trial.enqueued}
         if trial.attempt > 1:
@@ -385,17 +403,45 @@ class Fold:
                 cache=self._cache,
             )
             self._shape_key = key  # last: an interrupt in between must not make an old shape pass for this one
-        open_rows = tuple([self._open_row(t) for t in self.open.values()]) if self.open else ()
+        open_rows = tuple([t.row or self._open_row(t) for t in self.open.values()]) if self.open else ()
         return History(self._shape, len(self.where), open_rows, table)
 
     def _open_row(self, trial: OpenTrial) -> OpenRow:
         params, _ = self.params(trial.parts)
-        reports = {r[0]: float(r[1]) for r in _first_of_each_step(trial.reports) if len(r) == 2}
-        return OpenRow(trial.number, trial.state, {**trial.fixed, **params}, reports, trial.tags, trial.start)
+        reports, metrics = self.reports(trial)
+        given = {**trial.fixed, **params}
+        trial.row = OpenRow(trial.number, trial.state, given, reports, metrics, trial.tags, trial.start)
+        return trial.row
+
+    def reports(self, trial: OpenTrial) -> tuple[dict[int, float], dict[str, dict[int, float]]]:
+        """Step -> objective, and metric -> step -> value, of an open trial."""
+        main: dict[int, float] = {}
+        others: dict[str, dict[int, float]] = {}
+        for step, value, *which in trial.reports:
+            name = which[0] if which else 0
+            if isinstance(name, int) and name:
+                name = self.table.metrics[name]
+            target = others.setdefault(name, {}) if name else main
+            target.setdefault(step, float(value))
+        return main, others
 
 
-def _first_of_each_step(reports: list[list[Any]]) -> list[list[Any]]:
+def _newer(version: Any) -> NewerFormatError:
+    return NewerFormatError(f"The log has format {version}, this version reads up to {VERSION}; update tunesmith.")
+
+
+def _rewind(trial: OpenTrial, event: Event) -> None:
+    """Another attempt keeps the reports up to the step ``from``."""
+    last = event.get("from")
+    kept = [i for i, r in enumerate(trial.reports) if last is not None and r[0] <= last]
+    trial.reports, trial.times = [trial.reports[i] for i in kept], [trial.times[i] for i in kept]
+
+
+def _first_of_each_step(reports: list[list[Any]]) -> list[int]:
     """A step of a metric counts once; it may stand twice in a log when a writer did not learn that it came through."""
     if len(reports) < 2:
-        return reports
-    return list({(r[0], *r[2:]): r for r in reversed(reports)}.values())[::-1]
+        return list(range(len(reports)))
+    first: dict[tuple[Any, ...], int] = {}
+    for i, r in enumerate(reports):
+        first.setdefault((r[0], *r[2:]), i)
+    return list(first.values())

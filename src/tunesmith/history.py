@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,14 +25,16 @@ class Reports(NamedTuple):
     Attributes:
         row: index into the finished rows.
         step: the step (epoch).
-        metric: 0 for the objective, else an index into ``History.metrics``.
+        metric: an index into ``History.metrics``: 0 for the (first) objective, then the others, then named metrics.
         value: what was reported.
+        time: when it was written, microseconds since 1970 (UTC); 0 when unknown.
     """
 
     row: NDArray[np.int64]
     step: NDArray[np.int64]
     metric: NDArray[np.int64]
     value: FloatArray
+    time: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +45,17 @@ class OpenRow:
         number: its number.
         state: RUNNING, PAUSED or WAITING.
         params: the configuration it was given (of a waiting one: what is known).
-        reports: step -> reported objective.
+        reports: step -> reported objective (the first one).
+        metrics: name -> step -> value of what else was reported; further objectives are ``"values_1"`` and so on.
         tags: the sampler's and scheduler's bookkeeping.
-        start: microseconds since 1970 (UTC), 0 while it waits.
+        start: microseconds since 1970 (UTC) of the first claim, 0 before it.
     """
 
     number: int
     state: TrialState
     params: Mapping[str, Any]
     reports: Mapping[int, float] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     tags: Mapping[str, Any] = field(default_factory=dict)
     start: int = 0
 
@@ -60,20 +65,20 @@ class EncodeCache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rows: dict[str, FloatArray] = {}
+        self._rows: dict[str, tuple[FloatArray, int]] = {}
 
     def rows(self, space: Space, n: int, compute: Any) -> FloatArray:
         """The first ``n`` rows for ``space``; ``compute(first, last)`` makes those that are not known yet."""
         with self._lock:
-            known = self._rows.get(space.id)
-            have = 0 if known is None else len(known)
-            if known is None or have < n:
-                new = compute(have, n)
-                known = new if known is None else np.concatenate([known, new])
+            rows, have = self._rows.get(space.id, (np.empty((16, len(space))), 0))
+            if have < n:
+                if n > len(rows):  # twice the room, so that a row a trial costs no copy of all
+                    rows = np.concatenate([rows[:have], np.empty((max(n, 2 * len(rows)) - have, len(space)))])
+                rows[have:n] = compute(have, n)
                 if len(self._rows) > 8:
                     self._rows.clear()
-                self._rows[space.id] = known
-            return frozen(known, n)
+                self._rows[space.id] = (rows, n)
+            return frozen(rows, n)
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,8 @@ class History:
         self._reports = tuple([c.data for c in table.reports])
         self._n_reports = table.reports[0].n
         self._tags = {name: (c.data, c.n) for name, c in table.tags.items()} if table.tags else {}
-        self._constraints = table.constraints
+        self._violation = table.violation.data
+        self._vectors = table.vectors
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -154,7 +160,7 @@ class History:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of reported metrics; index 0 is the objective."""
+        """Names of reported metrics, the objectives first (the first one is "", the second "values_1")."""
         return self._shape.metrics
 
     # -- columns ------------------------------------------------------------------------------------------------
@@ -207,20 +213,15 @@ class History:
     @cached_property
     def reports(self) -> Reports:
         """Reports of the finished trials."""
-        row, step, metric, value = (frozen(a, self._n_reports) for a in self._reports)
-        return Reports(row, step, metric, value)
+        return Reports(*(frozen(a, self._n_reports) for a in self._reports))
 
-    @cached_property
+    @property
     def violation(self) -> FloatArray:
         """(n,) sum of the positive constraint values; 0 is feasible (also when a trial has no constraints)."""
-        total = np.zeros(self.n)
-        for row, constraints in self._constraints.items():
-            if row < self.n:
-                total[row] = sum(v if v > 0 else 0.0 if v == v else np.inf for v in constraints.values())
-        return total
+        return frozen(self._violation, self.n)
 
     def tag(self, name: str) -> FloatArray:
-        """A bookkeeping column: (n,) for numbers, (n, k) for lists; NaN where a trial has no such tag."""
+        """A bookkeeping column: (n,) for numbers, (n, k) for lists of up to k; NaN where a trial has no such tag."""
         if name not in self._tags:
             return np.full(self.n, np.nan)
         data, k = self._tags[name]
@@ -228,7 +229,7 @@ class History:
         column = np.full((self.n, width), np.nan)
         have = min(k, self.n)
         column[:have] = data[:have]
-        return column[:, 0] if width == 1 else column
+        return column if name in self._vectors else column[:, 0]
 
     def value(self, name: str) -> NDArray[Any]:
         """(n,) the user's values of one parameter as an object array; ``None`` where it was not active."""
@@ -240,6 +241,12 @@ class History:
             if v == v:
                 out[i] = table[int(v)] if table is not None else dist.to_external_repr(v)
         return out
+
+    def showing(self, rows: Mapping[int, OpenRow]) -> History:
+        """This snapshot with other rows for some open trials (those that have told this process more than the log)."""
+        other = copy.copy(self)
+        other.open = tuple([rows.get(row.number, row) for row in self.open])
+        return other
 
     # -- derived ------------------------------------------------------------------------------------------------
 

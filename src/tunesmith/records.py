@@ -53,6 +53,7 @@ def _finished(fold: Fold, rows: list[int]) -> list[FrozenTrial]:
     columns = zip(rows, X, Y, fold.table.ints.data[index].tolist(), strict=True)
     layouts: dict[int, list[tuple[str, int, BaseDistribution]]] = {}
     reports = _reports_by_row(fold, index)
+    further = objective_names(fold)
     trials = []
     for row, x, y, (number, state, start, complete, spaces) in columns:
         layout = layouts.get(spaces)
@@ -64,6 +65,8 @@ def _finished(fold: Fold, rows: list[int]) -> list[FrozenTrial]:
         if tags:
             system["tags"] = tags
         intermediate, metrics = reports.get(row, ({}, {}))
+        if metrics and further:
+            metrics = {further.get(name, name): values for name, values in metrics.items()}
         trials.append(
             FrozenTrial(
                 number,
@@ -118,15 +121,17 @@ def _tags(fold: Fold, row: int) -> dict[str, Any]:
     tags = {}
     for name, column in fold.table.tags.items():
         if row < column.n:
-            values = [v for v in column.data[row].tolist() if v == v]
+            values = column.data[row].tolist()
+            while values and values[-1] != values[-1]:  # filled up to the longest list of this tag
+                values.pop()
             if values:
-                tags[name] = values[0] if column.data.shape[1] == 1 else values
+                tags[name] = values if name in fold.table.vectors else values[0]
     return tags
 
 
 def _reports_by_row(fold: Fold, index: np.ndarray[Any, Any]) -> dict[int, tuple[dict[int, float], Any]]:
     n = fold.table.reports[0].n
-    rows, steps, metrics, values = (c.data[:n] for c in fold.table.reports)
+    rows, steps, metrics, values, _ = (c.data[:n] for c in fold.table.reports)
     if n and len(index) < fold.table.ints.n:
         wanted = np.isin(rows, index)
         rows, steps, metrics, values = rows[wanted], steps[wanted], metrics[wanted], values[wanted]
@@ -138,13 +143,17 @@ def _reports_by_row(fold: Fold, index: np.ndarray[Any, Any]) -> dict[int, tuple[
     return found
 
 
+def objective_names(fold: Fold) -> dict[str, str]:
+    """The name in columns -> the user's name, of the objectives after the first."""
+    names = fold.metric_names
+    return dict(zip(fold.table.metrics[1 : len(names)], names[1:], strict=True)) if names else {}
+
+
 def _open(fold: Fold, trial: OpenTrial) -> FrozenTrial:
     params, distributions = fold.params(trial.parts)
-    intermediate: dict[int, float] = {}
-    metrics: dict[str, dict[int, float]] = {}
-    for report in trial.reports:
-        target = intermediate if len(report) == 2 else metrics.setdefault(report[2], {})
-        target.setdefault(report[0], float(report[1]))
+    intermediate, metrics = fold.reports(trial)
+    further = objective_names(fold)
+    metrics = {further.get(name, name): values for name, values in metrics.items()}
     system: dict[str, Any] = {}
     if trial.enqueued is not None:
         system["fixed_params"] = dict(trial.enqueued)

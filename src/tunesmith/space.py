@@ -13,6 +13,7 @@ values owns ``m`` bins of equal width, and its unit value is the centre of its b
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -186,14 +187,17 @@ class Space(Mapping[str, BaseDistribution]):
         return self.columns.to_params(self.names, raw)
 
     def to_event(self, params: Mapping[str, Any]) -> list[Any]:
-        """Configuration -> JSON row: numbers as they are (integers exact), a choice as its index."""
-        return [encode(params[name]) for name, encode in self._encoders]
+        """Configuration -> JSON row: numbers as they are (integers exact), a choice as its index, else None."""
+        if len(params) >= len(self.names):
+            with contextlib.suppress(KeyError):
+                return [encode(params[name]) for name, encode in self._encoders]
+        return [encode(params[name]) if name in params else None for name, encode in self._encoders]
 
     def from_event(self, row: list[Any]) -> list[Any]:
         """Inverse of :meth:`to_event`: the values in column order."""
         if self.columns.categorical.any():
             pairs = zip(self.distributions.values(), row, strict=True)
-            return [d.choices[v] if isinstance(d, CategoricalDistribution) else v for d, v in pairs]
+            return [d.choices[v] if v is not None and d.kind == "categorical" else v for d, v in pairs]  # type: ignore[attr-defined]
         return row
 
     @cached_property

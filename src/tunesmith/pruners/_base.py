@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -41,7 +41,7 @@ class Idle(enum.Enum):
     DONE = "done"
 
 
-Schedule = Start | Continue | Idle
+Schedule = Start | Continue | Idle | Iterable[Start | Continue | Idle]
 
 
 class BasePruner(ABC):
@@ -58,7 +58,13 @@ class BasePruner(ABC):
         """GO, PAUSE or STOP, asked after a report of ``trial`` (whose ``reports`` include the newest one)."""
 
     def schedule(self, history: History) -> Schedule:
-        """What a free worker does next; the default starts a new configuration."""
+        """What a free worker does next; the default starts a new configuration.
+
+        One wish, or several in order of preference: the first that can be fulfilled is. ``Start`` cannot when the
+        loop's ``n_trials`` are used up; ``Continue`` cannot when another live worker keeps the trial. A worker with no
+        wish left is done (or waits, if another worker kept one it was to continue). Interrupted trials are attempted
+        again before the rule is asked; when another worker's claim came first, the rule is asked anew.
+        """
         return Start()
 
     def spec(self) -> dict[str, Any]:

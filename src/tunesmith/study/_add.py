@@ -10,6 +10,7 @@ from typing import Any
 from tunesmith import events as ev
 from tunesmith.distributions import BaseDistribution, check_same_kind, choice_key, choice_to_json
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
+from tunesmith.records import objective_names
 from tunesmith.space import Space
 from tunesmith.study._log import StudyLog
 from tunesmith.trial import FrozenTrial
@@ -38,7 +39,10 @@ def add_events(log: StudyLog, trials: list[FrozenTrial]) -> None:
         fate = False
         while not fate:
             spaces: dict[str, ev.Event] = {}
-            added = [_fields(trial, spaces) for trial in trials]
+            further = log.fold.table.metrics[1 : len(log.fold.directions)]
+            objectives = {name: i for i, name in enumerate(further, 1)}
+            objectives.update({own: objectives[name] for name, own in objective_names(log.fold).items()})
+            added = [_fields(trial, spaces, objectives) for trial in trials]
             new = [e for space_id, e in spaces.items() if space_id not in log.fold.spaces]
             fate = log.append([*new, {"e": "add", "n": log.fold.n_trials, "trials": added}])[-1]
 
@@ -62,13 +66,20 @@ def _microseconds(time: datetime.datetime) -> int:
     return int(time.replace(microsecond=0).timestamp()) * 1_000_000 + time.microsecond
 
 
-def _fields(trial: FrozenTrial, spaces: dict[str, ev.Event]) -> dict[str, Any]:
-    """One trial of an ``add`` event; the space it refers to is put into ``spaces``."""
+def _fields(trial: FrozenTrial, spaces: dict[str, ev.Event], objectives: Mapping[str, int]) -> dict[str, Any]:
+    """One trial of an ``add`` event; the space it refers to is put into ``spaces``.
+
+    Args:
+        trial: the record.
+        spaces: space id -> event.
+        objectives: name of a further objective among the metrics -> its index.
+    """
     reports: list[list[Any]] = []
-    for metric, values in (("", trial.intermediate_values), *trial.metrics.items()):
+    for metric, values in ((0, trial.intermediate_values), *trial.metrics.items()):
+        which = objectives.get(metric, metric) if isinstance(metric, str) else metric
         for at, reported in values.items():
             value, step = check_report(reported, at)
-            reports.append([step, value, metric] if metric else [step, value])
+            reports.append([step, value, which] if which else [step, value])
     user_attrs = {k: clean_attr(k, v) for k, v in trial.user_attrs.items()}
     fields: dict[str, Any] = {"st": int(trial.state), **ev.changes_to_json(reports, user_attrs, trial.constraints)}
     if trial.params:
@@ -81,8 +92,32 @@ def _fields(trial: FrozenTrial, spaces: dict[str, ev.Event]) -> dict[str, Any]:
     if trial.datetime_start is not None:
         fields["t0"] = _microseconds(trial.datetime_start)
     fields["t"] = _microseconds(trial.datetime_complete) if trial.datetime_complete is not None else 0
-    if trial.system_attrs:
-        fields["sa"] = {k: ev.attr_to_json(clean_attr(k, v)) for k, v in trial.system_attrs.items()}
+    fields.update(_system_fields(dict(trial.system_attrs)))
+    return fields
+
+
+def _system_fields(attrs: dict[str, Any]) -> dict[str, Any]:
+    """Fields for the system attributes; those that this library sets (see ``FrozenTrial``) have fields of their own."""
+    fields: dict[str, Any] = {}
+    tags, attempt, fixed = attrs.pop("tags", {}), attrs.pop("attempt", 1), attrs.pop("fixed_params", None)
+    if not isinstance(tags, Mapping):
+        raise InvalidTypeError(f"The system attribute 'tags' of an added trial must be a dictionary, but is {tags!r}.")
+    if isinstance(attempt, bool) or not isinstance(attempt, int) or attempt < 1:
+        raise InvalidTypeError(
+            f"The system attribute 'attempt' of an added trial must count from 1, but is {attempt!r}."
+        )
+    if fixed is not None and not isinstance(fixed, Mapping):
+        raise InvalidTypeError(
+            f"The system attribute 'fixed_params' of an added trial must be a dictionary, but is {fixed!r}."
+        )
+    if tags:
+        fields["g"] = ev.tags_to_json(tags)
+    if attempt > 1:
+        fields["a"] = attempt
+    if fixed is not None:
+        fields["f"] = {k: choice_to_json(clean_param(k, v)) for k, v in fixed.items()}
+    if attrs:
+        fields["sa"] = {k: ev.attr_to_json(clean_attr(k, v)) for k, v in attrs.items()}
     return fields
 
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from tunesmith import logging
 from tunesmith.exceptions import InvalidTypeError, SearchSpaceExhaustedError, StaleTrialError, TrialPruned
 from tunesmith.executors import get_executor
-from tunesmith.pruners import Continue, Idle, Verdict
+from tunesmith.pruners import Continue, Idle, Start, Verdict
 from tunesmith.study._progress import NoProgress, Progress
+from tunesmith.study._session import LostRaceError
 from tunesmith.study._values import as_values, infeasible, last_report
 from tunesmith.trial import FrozenTrial, Trial, TrialState
 
@@ -122,20 +123,40 @@ class Loop:
                 if self._over:  # stopped while this worker waited for the lock
                     return None
                 self.session.log.sync()
-                plan = self.session.pruner.schedule(self.session.log.fold.history())
-                if isinstance(plan, Continue):
-                    work = self._continue(plan.number)
-                    if work is not None:
-                        return work
-                elif plan is Idle.DONE or (plan is not Idle.WAIT and not self._may_start()):
+                try:
+                    work = self._decide()
+                except LostRaceError:
+                    continue  # what is to be done may be another thing now
+                except SearchSpaceExhaustedError as error:
+                    _logger.info("%s", error)
                     return None
-                elif plan is not Idle.WAIT:
-                    return self._start(plan.tags)
-                elif self.busy == 0 and not self._freed() and not self._others_run():
+                if work is Idle.DONE:
+                    return None
+                if not isinstance(work, Idle):
+                    return work
+                if self.busy == 0 and not self._freed() and not self._others_run():
                     _logger.warning("%r waits, but no trial is running; the loop ends.", self.session.pruner)
                     return None
             self.session.wait(WAIT_SECONDS)
         return None
+
+    def _decide(self) -> Trial | Paused | Idle:
+        """The first of the rule's wishes that can be fulfilled here; interrupted trials come before all of them."""
+        if self._may_start() and self.session.log.fold.next_waiting(released=True) is not None:
+            return self._start({}, released=True)
+        rest = Idle.DONE
+        wishes = self.session.pruner.schedule(self.session.snapshot())
+        for wish in (wishes,) if isinstance(wishes, (Start, Continue, Idle)) else wishes:
+            if isinstance(wish, Idle):
+                return wish
+            if isinstance(wish, Start):
+                if self._may_start():
+                    return self._start(wish.tags)
+            elif not self.session.elsewhere(wish.number):
+                return self._continue(wish.number)
+            else:
+                rest = Idle.WAIT  # its own worker will go on with it
+        return rest
 
     def _may_start(self) -> bool:
         return self.settings.n_trials is None or self.started < self.settings.n_trials
@@ -149,26 +170,29 @@ class Loop:
     def _others_run(self) -> bool:
         return any(t.state == TrialState.RUNNING for t in self.session.log.fold.open.values())
 
-    def _start(self, tags: Mapping[str, Any]) -> Trial | None:
-        try:
-            trial = self.session.claim(by_ask=False, tags=tags, synced=True)
-        except SearchSpaceExhaustedError as error:
-            _logger.info("%s", error)
-            return None
+    def _start(self, tags: Mapping[str, Any], *, released: bool = False) -> Trial:
+        trial = self.session.claim(by_ask=False, tags=tags, synced=True, released=released)
         self.started += 1
         self.busy += 1
         return trial
 
-    def _continue(self, number: int) -> Trial | Paused | None:
+    def _continue(self, number: int) -> Trial | Paused:
         """The kept generator; without one (its process is gone) the trial begins again under its number."""
-        paused = self.study._paused.pop(number, None)
+        paused = self.study._paused.get(number)
+        if paused is not None and not self.session.holds(paused.trial):
+            self._drop(self.study._paused.pop(number))  # somebody else has it, or has ended it
+            paused = None
         if not self.session.resume(number, again=paused is None):
-            return None
+            raise LostRaceError
         self.busy += 1
         if paused is not None:
-            return paused
+            return self.study._paused.pop(number)
         _logger.info("Trial %d was paused in a process that is gone; it begins again.", number)
         return self.session.take(self.session.log.fold.open[number], by_ask=False)
+
+    def _drop(self, paused: Paused) -> None:
+        _close(paused.generator, paused.trial)
+        self.session.forget(paused.trial)
 
     # -- one trial ----------------------------------------------------------------------------------------------
 
@@ -179,16 +203,21 @@ class Loop:
         result: Any = None
         error: BaseException | None = None
         state: TrialState | None = None
+        generator: Any = None
         try:
             result = work.generator if isinstance(work, Paused) else self.settings.objective(trial)
             if inspect.isgenerator(result):
-                generator, result = result, self._drive(result, trial)
+                generator = result
+                result = self._drive(generator, trial)
                 if result is Verdict.PAUSE:
                     self._pause(trial, generator)
                     return None
         except TrialPruned as pruned:
             state, error = TrialState.PRUNED, pruned
         except Exception as failure:
+            if isinstance(failure, StaleTrialError) and not self.session.holds(trial):
+                self._lost(trial, generator, failure)
+                return None
             state, error = TrialState.FAIL, failure
         except BaseException as interrupt:
             if not isinstance(interrupt, Stopped):
@@ -204,6 +233,13 @@ class Loop:
         if state is TrialState.FAIL and not isinstance(error, self.settings.catch):
             raise error  # type: ignore[misc]
         return trial.number
+
+    def _lost(self, trial: Trial, generator: Any, error: StaleTrialError) -> None:
+        """Another worker has the trial by now: what was done here does not count, and the loop goes on."""
+        if generator is not None:
+            _close(generator, trial)
+        self.session.forget(trial)
+        _logger.warning("%s", error)
 
     def _drive(self, generator: Generator[Any, Any, Any], trial: Trial) -> Any:
         """Resume the generator until it returns, or the stopping rule ends or pauses it."""
@@ -238,17 +274,17 @@ class Loop:
                     "objectives are yielded as (step, (value, value))."
                 )
         others: dict[str, Any] = {}
-        names = self.session.log.fold.metric_names
         if isinstance(item, Mapping):
             if not item:
                 raise InvalidTypeError("The objective yielded an empty dictionary; yield at least its value.")
-            mains = [n for n in names or () if n in item] or [next(iter(item))]
-            others = {str(k): v for k, v in item.items() if k not in mains[:1]}
+            mains = [n for n in self.session.log.fold.metric_names or () if n in item] or [next(iter(item))]
+            others = {str(k): v for k, v in item.items() if k not in mains}
             values = [item[n] for n in mains]
         else:
             values = list(as_values(item) or [item])
-            others = {(names[i] if names else f"values_{i}"): v for i, v in enumerate(values) if i}
         trial.report(values[0], step)
+        for index, value in enumerate(values[1:], 1):
+            trial.report_objective(index, value, step)
         for name, value in others.items():
             trial.report_metric(name, value, step)
         trial._last_values = [float(v) for v in values]

@@ -30,13 +30,11 @@ class Proposer:
         self.declared = declared
         self._grown = Space()
         self._grown_at = (0, -1)
-        self._subspaces: dict[tuple[str, tuple[str, ...]], Space] = {}
 
     def fill(
         self,
         event: ev.Event,
         fold: Fold,
-        position: int,
         enqueued: OpenTrial | None,
         fixed: Space | None,
         tags: Mapping[str, Any] | None,
@@ -55,28 +53,27 @@ class Proposer:
             except SearchSpaceExhaustedError:
                 if enqueued is None:
                     raise  # a trial of the queue runs all the same; what it leaves open is drawn name by name
-        event["at"] = position
         params = {**proposal.params, **given} if given else proposal.params
-        joint = self._joint(space, params, given)
         before: list[ev.Event] = []
-        names = joint.names
-        if names:
-            if joint.id not in fold.spaces:
-                before.append(ev.space_event(joint))
-                fold.register(joint)
-            event["s"] = joint.id
-            event["p"] = joint.to_event(params)
+        active = self._active(space, params, given)
+        if active:
+            if space.id not in fold.spaces:
+                before.append(ev.space_event(space))
+                fold.register(space)
+            event["s"] = space.id
+            event["p"] = space.to_event(active)
             if given:  # 3.0 for an integer parameter is 3 from here on
-                params = {**params, **dict(zip(names, joint.from_event(event["p"]), strict=True))}
-        if len(names) < len(params):
+                known = zip(space.names, space.from_event(event["p"]), strict=True)
+                active = {name: value for name, value in known if name in active}
+        if len(active) < len(params):
             # a value whose distribution is not known yet, or outside it, is judged when the objective asks for it
-            outside = {n: v for n, v in params.items() if n not in joint and (n in given or n not in space)}
+            outside = {n: v for n, v in params.items() if n not in active and (n in given or n not in space)}
             if outside:
                 event["f"] = {n: choice_to_json(v) for n, v in outside.items()}
-            params = {n: params[n] for n in names}
         if tags or (proposal.tags and not given):  # a changed proposal is no step of the method
-            event["g"] = {**(tags or {}), **({} if given else proposal.tags)}
-        return before, (params, joint.distributions)
+            event["g"] = ev.tags_to_json({**(tags or {}), **({} if given else proposal.tags)})
+        whole = len(active) == len(space)
+        return before, (active, space.distributions if whole else {n: space[n] for n in active})
 
     def _ask(self, space: Space, fold: Fold, number: int) -> Proposal:
         found = self.sampler.propose(space, fold.history(), stream(fold.meta["seed"], number), 1)
@@ -86,18 +83,13 @@ class Proposer:
             )
         return found[0]
 
-    def _joint(self, space: Space, params: Mapping[str, Any], given: Mapping[str, Any]) -> Space:
-        """The part of ``space`` that is active and whose values fit: what can be written as one row."""
-        if not given and not space.conditions and params.keys() >= space.distributions.keys():
-            return space
-        active = space.active(params)
-        names = tuple(n for n in space.names if n in active and (n not in given or space[n].contains(active[n])))
-        if len(names) == len(space) and not space.conditions:
-            return space
-        key = (space.id, names)
-        if key not in self._subspaces:
-            self._subspaces[key] = Space({n: space[n] for n in names})
-        return self._subspaces[key]
+    @staticmethod
+    def _active(space: Space, params: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters of ``space`` that are active and whose values fit."""
+        if not given and not space.conditions and params.keys() == space.distributions.keys():
+            return params
+        active = space.active({n: v for n, v in params.items() if n in space})
+        return {n: v for n, v in active.items() if n not in given or space[n].contains(v)}
 
     def space(self, fold: Fold) -> Space:
         """The declared space, or the one that grew from all names seen so far (with their latest distributions)."""

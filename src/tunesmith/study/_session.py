@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from tunesmith import events as ev
 from tunesmith.distributions import BaseDistribution, CategoricalDistribution, check_same_kind
 from tunesmith.exceptions import InvalidValueError, StaleTrialError
 from tunesmith.fold import OpenTrial
-from tunesmith.history import OpenRow
+from tunesmith.history import History, OpenRow
 from tunesmith.numerics.streams import stream
 from tunesmith.pruners import BasePruner, Verdict
 from tunesmith.samplers import BaseSampler
@@ -31,6 +32,14 @@ FLUSH_SECONDS = 0.5
 
 #: How often an interrupted trial is attempted before it becomes FAIL.
 ATTEMPTS = 3
+
+
+#: The sessions of this process by worker id.
+_sessions: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
+
+
+class LostRaceError(Exception):
+    """A claim was void because another worker's came first; decide again."""
 
 
 class Session:
@@ -62,7 +71,13 @@ class Session:
     # -- claim --------------------------------------------------------------------------------------------------
 
     def claim(
-        self, *, by_ask: bool, fixed: Space | None = None, tags: Mapping[str, Any] | None = None, synced: bool = False
+        self,
+        *,
+        by_ask: bool,
+        fixed: Space | None = None,
+        tags: Mapping[str, Any] | None = None,
+        synced: bool = False,
+        released: bool = False,
     ) -> Trial:
         """Claim a waiting trial, or make a new one; proposal and claim are one append.
 
@@ -71,9 +86,11 @@ class Session:
             fixed: propose for this space instead of the study's.
             tags: the scheduler's tags.
             synced: the caller has just read the log (and holds its lock).
+            released: the one to attempt again.
 
         Raises:
             SearchSpaceExhaustedError: the sampler has nothing left to propose.
+            LostRaceError: another worker was faster, and the caller's tags or choice may be out of date.
         """
         with self.log.lock:
             if not synced:
@@ -81,28 +98,33 @@ class Session:
             announced = (self.worker["w"], self.proposer.sampler, self.pruner)
             while True:
                 fold = self.log.fold
-                waiting = fold.next_waiting()
+                waiting = fold.next_waiting(released=released)
                 number = fold.n_trials if waiting is None else waiting
                 before = [] if self._announced == announced else self._preamble()
                 self._claims += 1
+                position, history = self.log.position, fold.history()
                 event: ev.Event = {"e": "ask", "n": number, "k": f"{announced[0]}.{self._claims}", "t": ev.now()}
+                event["at"] = position
                 if by_ask:
                     event["o"] = 1
                 if waiting is not None and fold.open[waiting].attempt:
                     given: Given | None = None  # an earlier attempt's configuration stands, also if it has no names yet
                 else:
                     enqueued = fold.open.get(number)
-                    new, given = self.proposer.fill(event, fold, self.log.position, enqueued, fixed, tags)
+                    new, given = self.proposer.fill(event, fold, enqueued, fixed, tags)
                     before = [*before, *new]
                 fate = self.log.append([*before, event])[-1]
                 self._announced = announced
                 if fate:
-                    return self.take(self.log.fold.open[number], by_ask, given)
+                    return self.take(self.log.fold.open[number], by_ask, given, history)
+                if tags or released:
+                    raise LostRaceError
 
     def _preamble(self) -> list[ev.Event]:
         """Written before the first claim: who we are, and the sampler and pruner when they changed."""
-        config = {"e": "config", "sampler": self.proposer.sampler.spec(), "pruner": self.pruner.spec()}
-        known = self.log.fold.config
+        sampler, pruner = self.proposer.sampler.spec(), self.pruner.spec()
+        config = {"e": "config", "sampler": sampler, "pruner": pruner, "w": self.worker["w"]}
+        known = self.log.fold.configs.get(config["w"], self.log.fold.config)
         changed = any(known.get(k) != config[k] for k in ("sampler", "pruner"))
         return [self.worker, *([config] if changed else [])]
 
@@ -111,17 +133,22 @@ class Session:
         """This process in the log; a forked child gets an identity of its own."""
         if self._worker is None or self._worker["pid"] != os.getpid():
             self._worker = new_worker()
+            _sessions[self._worker["w"]] = self
         return self._worker
 
-    def take(self, held: OpenTrial, by_ask: bool, given: Given | None = None) -> Trial:
-        """The live handle of a trial this process holds; ``given`` saves decoding what was just proposed."""
+    def take(self, held: OpenTrial, by_ask: bool, given: Given | None = None, history: History | None = None) -> Trial:
+        """The live handle of a trial this process holds; ``given`` saves decoding what was just proposed.
+
+        ``history`` is what late values are drawn from: that of the claim, so that the log can be replayed.
+        """
         params, distributions = given if given is not None else self.log.fold.params(held.parts)
         trial = Trial(
             self, held.number, held.token or "", params, distributions, start=held.start, attempt=held.attempt,
             user_attrs=dict(held.user_attrs), enqueued=held.fixed,
         )  # fmt: skip
-        if held.reports:  # told by number, or added with reports
-            trial._reported = {r[0]: float(r[1]) for r in held.reports if len(r) == 2}
+        trial._history = self.log.fold.history() if history is None else history
+        if held.reports:  # told by number, added with reports, or attempted again from a later step
+            trial._reported, trial._metrics = self.log.fold.reports(held)
         trial.study = self.study
         self.live[held.number] = trial
         if by_ask:
@@ -151,7 +178,7 @@ class Session:
                 low = getattr(distribution, "low", None)
                 return distribution.choices[0] if isinstance(distribution, CategoricalDistribution) else low
             rng = stream(fold.meta["seed"], trial.number, name)
-            return self.proposer.sampler.independent(name, distribution, fold.history(), rng)
+            return self.proposer.sampler.independent(name, distribution, trial._history, rng)
 
     def _out_of_range(self, name: str, distribution: BaseDistribution, value: Any) -> Any:
         internal = distribution.to_internal_repr(value)  # a ValueError for what is no value at all
@@ -181,10 +208,24 @@ class Session:
             if len(self.log.fold.directions) > 1:
                 raise NotImplementedError("Stopping rules are not supported for several objectives yet.")
             self.log.sync()
-            held = self.log.fold.open.get(trial.number)
-            tags = held.tags if held is not None else {}
-            row = OpenRow(trial.number, TrialState.RUNNING, trial._params, trial._reported, tags)
-            return self.pruner.verdict(self.log.fold.history(), row)
+            verdict = self.pruner.verdict(self.snapshot(), self._row(trial))
+            trial._ruled_at = None if verdict is Verdict.GO else self.log.position
+            return verdict
+
+    def snapshot(self) -> History:
+        """The history, and in it what this process's trials have reported and the log does not have yet."""
+        with self.log.lock:
+            history = self.log.fold.history()
+            newer = {t.number: self._row(t) for t in self.live.values() if t.pending.reports}
+            return history.showing(newer) if newer else history
+
+    def _row(self, trial: Trial) -> OpenRow:
+        held = self.log.fold.open.get(trial.number)
+        metrics = {name: dict(values) for name, values in trial._metrics.items()}
+        return OpenRow(
+            trial.number, TrialState.RUNNING, {**trial._proposal, **trial._params}, dict(trial._reported), metrics,
+            held.tags if held is not None else {}, trial._start,
+        )  # fmt: skip
 
     # -- appends ------------------------------------------------------------------------------------------------
 
@@ -204,6 +245,7 @@ class Session:
         """Append an event of a live trial together with all that is pending; return whether it was valid."""
         with self.log.lock:
             event["n"], event["k"] = trial.number, trial._token
+            event.setdefault("t", ev.now())
             if trial.pending:
                 pending = trial.take_pending()  # what the objective's thread adds from here on goes out next time
                 try:
@@ -256,6 +298,8 @@ class Session:
             event["why"] = why[:2000]
         if unused := [n for n in trial._proposal if n not in trial._params]:
             event["x"] = unused
+        if state is TrialState.PRUNED and trial._ruled_at is not None:
+            event["at"] = trial._ruled_at
         fate = self.write(trial, event)
         self.forget(trial)
         if not fate:
@@ -281,8 +325,14 @@ class Session:
             self.forget(trial)
 
     def pause(self, trial: Trial) -> None:
-        """The trial is PAUSED; it stays live, because its generator is kept."""
-        self.write(trial, {"e": "pause"})
+        """The trial is PAUSED; it stays live, because its generator is kept.
+
+        Raises:
+            StaleTrialError: another worker holds the trial by now.
+        """
+        ruled = {} if trial._ruled_at is None else {"at": trial._ruled_at}
+        if not self.write(trial, {"e": "pause", **ruled}):
+            raise self.stale(trial)
 
     def resume(self, number: int, *, again: bool) -> bool:
         """Take a PAUSED trial; ``again`` when it has to begin from its start."""
@@ -290,7 +340,9 @@ class Session:
             self._claims += 1
             announced = (self.worker["w"], self.proposer.sampler, self.pruner)
             token = f"{announced[0]}.{self._claims}"
-            event: ev.Event = {"e": "resume", "n": number, "k": token, **({"again": 1} if again else {})}
+            event: ev.Event = {"e": "resume", "n": number, "k": token, "t": ev.now(), "at": self.log.position}
+            if again:
+                event["again"] = 1
             before = [] if self._announced == announced else self._preamble()
             fate = self.log.append([*before, event])[-1]
             self._announced = announced
@@ -299,6 +351,27 @@ class Session:
             if not again:
                 self.live[number]._token = token
             return True
+
+    def holds(self, trial: Trial) -> bool:
+        """Whether the log says that the trial is this handle's."""
+        with self.log.lock:
+            self.log.sync()
+            held = self.log.fold.open.get(trial.number)
+            return held is not None and held.token == trial._token
+
+    def elsewhere(self, number: int) -> bool:
+        """Whether another live process, or another running loop of this one, keeps the generator of a PAUSED trial."""
+        held = self.log.fold.open.get(number)
+        if held is None or held.token is None:
+            return False
+        who = held.token.partition(".")[0]
+        worker = self.log.fold.workers.get(who)
+        if worker is None or who == self.worker["w"] or is_dead(worker):
+            return False
+        if worker["pid"] != os.getpid() or worker["host"] != self.worker["host"]:
+            return True
+        other = _sessions.get(who)
+        return other is not None and other.loops > 0 and number in other.live
 
     def sweep(self, *, own: bool = False) -> None:
         """Release what dead processes of this machine (and, if ``own``, this process) left RUNNING.

@@ -177,7 +177,7 @@ class Study:
         """A snapshot of all trials as columns."""
         with self._log.lock:
             self._log.sync()
-            return self._log.fold.history()
+            return self._log.fold.history() if self._made is None else self._made.snapshot()
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -305,7 +305,8 @@ class Study:
                 every epoch: ``value``, ``(step, value)`` or a dictionary of metrics (its first entry, or the one
                 named by :meth:`set_metric_names`, is the objective). Each yield is a report and a decision point. The
                 result is what a generator returns, else its last yield.
-            n_trials: configurations to start in this call (continuing a paused one is free); ``None``: no limit.
+            n_trials: trials to start in this call, interrupted ones that are attempted again included (continuing a
+                paused one is free); ``None``: no limit.
             timeout: start none after this many seconds; ``None``: no limit.
             n_jobs: worker threads; -1 is one a core.
             catch: exceptions of ``func`` that fail the trial and let the loop go on. Others fail it and are raised.

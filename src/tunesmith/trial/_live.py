@@ -44,7 +44,7 @@ class Pending:
 
     Attributes:
         late: name -> distribution of values drawn after the joint proposal was written.
-        reports: ``[step, value]`` or ``[step, value, metric]`` rows.
+        reports: ``[step, value]``, or ``[step, value, metric]`` rows; the metric is a name or an objective's index.
         user_attrs: key -> value.
         constraints: key -> value.
     """
@@ -107,6 +107,9 @@ class Trial(BaseTrial):
         self._start = start
         self._user_attrs: dict[str, Any] = user_attrs or {}
         self._reported: dict[int, float] = {}
+        self._metrics: dict[str, dict[int, float]] = {}
+        self._history: Any = None  # what was known when it was claimed
+        self._ruled_at: int | None = None  # where in the log the stopping rule looked when it last said PAUSE or STOP
         self._last_values: list[float] | None = None  # of the last yield
         self._constraints: dict[str, float] = {}
         self.pending = Pending()
@@ -218,8 +221,22 @@ class Trial(BaseTrial):
         """Record another quantity beside the objective (accuracy, training loss) at a step."""
         check_name(name)
         number, at = check_report(value, step)
+        self._also_reported(name, name, number, at)
+
+    def report_objective(self, index: int, value: float, step: int) -> None:
+        """Record another objective than the first one at a step (:meth:`report` records the first one).
+
+        Args:
+            index: of the objective, from 1.
+            value, step: as in :meth:`report`.
+        """
+        number, at = check_report(value, step)
+        self._also_reported(f"values_{index}", index, number, at)
+
+    def _also_reported(self, name: str, which: str | int, value: float, step: int) -> None:
+        self._metrics.setdefault(name, {}).setdefault(step, value)
         with self._mutex:
-            self.pending.reports.append([at, number, name])
+            self.pending.reports.append([step, value, which])
         self._owner.changed(self)
 
     def should_prune(self) -> bool:
