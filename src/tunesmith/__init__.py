@@ -39,6 +39,9 @@ _MODULES = {
     "numerics", "pruners", "samplers", "space", "storages", "study", "testing", "train", "trial",
 }  # fmt: skip
 
+#: Rooms of Optuna that are not there yet.
+_NOT_YET = {"artifacts", "importance", "integration", "terminator", "visualization"}
+
 __all__ = [
     "Categorical", "Float", "FrozenTrial", "History", "Int", "Space", "Study", "Trial", "TrialPruned", "TrialState",
     "__version__", "copy_study", "create_study", "create_trial", "delete_study", "get_all_study_names",
@@ -51,6 +54,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"tunesmith.{_HOME[name]}"), name)
     elif name in _MODULES:
         value = importlib.import_module(f"tunesmith.{name}")
+    elif name in _NOT_YET:
+        raise AttributeError(f"tunesmith has no `{name}` yet; docs/optuna.md lists what there is.")
     else:
         raise AttributeError(f"module 'tunesmith' has no attribute {name!r}")
     globals()[name] = value

@@ -42,7 +42,7 @@ def choice_key(value: Any) -> tuple[Any, ...]:
 def choice_to_json(value: Any) -> Any:
     """The JSON form of a choice: plain values as they are, tuples as lists, everything else by its name."""
     if isinstance(value, float) and not math.isfinite(value):
-        return {"$float": repr(value)}
+        return {"$float": repr(float(value))}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, tuple):

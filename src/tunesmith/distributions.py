@@ -61,6 +61,8 @@ def _adjusted_high(low: Any, high: Any, step: Any) -> Any:
     """The largest value ``low + k * step <= high``, in exact arithmetic; warns when it is not ``high``."""
     if isinstance(high, int):
         adjusted = low + (high - low) // step * step
+    elif math.isfinite(k := (high - low) / step) and abs(k - round(k)) < _STEP_TOLERANCE:
+        return high  # on the grid as far as floats can tell; so cutting again cuts nothing
     else:
         with decimal.localcontext(_DECIMAL):
             d_low, d_high, d_step = (decimal.Decimal(str(v)) for v in (low, high, step))
@@ -189,7 +191,7 @@ class FloatDistribution(BaseDistribution):
             number = float(value)
         except (TypeError, ValueError, OverflowError):
             raise InvalidValueError(f"{value!r} cannot be read as a float.") from None
-        if math.isnan(number) or (self.log and number <= 0.0):
+        if not math.isfinite(number) or (self.log and number <= 0.0):
             raise InvalidValueError(f"{value!r} is not a value of {self!r}.")
         return number
 
@@ -277,7 +279,12 @@ class CategoricalDistribution(BaseDistribution):
         keys = tuple(choice_key(c) for c in cleaned)
         index: dict[tuple[Any, ...], int] = {}
         for i, key in enumerate(keys):
-            index.setdefault(key, i)
+            first = cleaned[index.setdefault(key, i)]
+            if first is not cleaned[i] and _has_object(key) and not _equal(first, cleaned[i]):
+                raise InvalidValueError(
+                    f"Two different choices would have the same name in the log, {choice_to_json(first)!r}. Use "
+                    "strings as choices, and a dictionary from them to the objects."
+                )
         object.__setattr__(self, "_keys", keys)
         self._set(choices=cleaned, _index=index)
 
@@ -294,11 +301,8 @@ class CategoricalDistribution(BaseDistribution):
         if found is not None:
             return found
         for i, choice in enumerate(self.choices):  # 1 finds 1.0, as Python's == would
-            try:
-                if bool(choice == value):
-                    return i
-            except Exception:  # an exotic object's == must not break a look-up
-                continue
+            if _equal(choice, value):
+                return i
         return None
 
     def to_internal_repr(self, value: Any) -> float:
@@ -320,6 +324,19 @@ class CategoricalDistribution(BaseDistribution):
 
     def _identity(self) -> tuple[Any, ...]:
         return self._keys
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """``a == b``; an exotic object's ``==`` must not break a look-up."""
+    try:
+        return bool(a == b)
+    except Exception:
+        return False
+
+
+def _has_object(key: tuple[Any, ...]) -> bool:
+    """Whether the value behind a choice's key is, or holds, something kept by its name only."""
+    return key[0] == "object" or (key[0] == "tuple" and any(_has_object(k) for k in key[1:]))
 
 
 Float = FloatDistribution
@@ -387,6 +404,10 @@ def json_to_distribution(json_str: str) -> BaseDistribution:
     raise InvalidValueError(f"Unknown distribution class {fields['name']!r}; known: {[c.__name__ for c in _CLASSES]}.")
 
 
+def _article(distribution: BaseDistribution) -> str:
+    return f"{'an' if distribution.kind == 'int' else 'a'} {distribution.kind}"
+
+
 def check_same_kind(name: str, known: BaseDistribution, new: BaseDistribution) -> None:
     """Ranges and choices may change between trials; the kind of a parameter may not.
 
@@ -395,7 +416,7 @@ def check_same_kind(name: str, known: BaseDistribution, new: BaseDistribution) -
     """
     if known.kind != new.kind:
         raise InvalidValueError(
-            f"The parameter {name!r} is a {known.kind} in this study ({known!r}) and cannot become a {new.kind} "
+            f"The parameter {name!r} is {_article(known)} in this study ({known!r}) and cannot become {_article(new)} "
             f"({new!r}); use another name, or another study."
         )
 

@@ -24,7 +24,7 @@ where a number is expected. Times are microseconds since 1970 in UTC.
 - ``pause``: as ``up``: the trial is PAUSED.
 - ``resume``: ``n``, ``k`` the new token, ``t``: a PAUSED trial runs again; ``again`` 1: anew, keeping its reports up to
   the step ``from`` (default: none of them).
-- ``release``: as ``up``: an interrupted trial goes back to WAITING.
+- ``release``: as ``up``: an interrupted trial goes back to WAITING; ``free`` 1: the attempt does not count.
 - ``add``: ``n`` the first number, ``trials``: whole trials with ``st``, ``y``, ``t0``, ``t``, ``s``, ``p``, ``r``,
   ``ua``, ``c``, ``f``, ``g`` as above, ``a`` the attempt, and ``sa`` (system attributes); all or none are added.
 
@@ -58,7 +58,7 @@ def now() -> int:
 
 def number_to_json(value: float) -> float | str:
     """A float, or "nan", "inf", "-inf"."""
-    return value if math.isfinite(value) else repr(value)
+    return value if math.isfinite(value) else repr(float(value))
 
 
 def attr_to_json(value: Any) -> Any:

@@ -6,6 +6,7 @@ not the one that holds the trial is void; everything else follows.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ class OpenTrial:
 
     ``enqueued`` is what a user asked for (``None`` for others), ``fixed`` that and what the sampler gave under names
     that are not known yet. ``times`` are those of the reports. ``row`` is what a history shows of it, until it changes.
+    ``spared`` is the number of attempts that ended through no fault of the trial.
     """
 
     __slots__ = (
@@ -38,6 +40,7 @@ class OpenTrial:
         "parts",
         "reports",
         "row",
+        "spared",
         "start",
         "state",
         "tags",
@@ -51,6 +54,7 @@ class OpenTrial:
         self.state = state
         self.token: str | None = None
         self.attempt = 0
+        self.spared = 0
         self.parts: list[Part] = []
         self.enqueued: dict[str, Any] | None = None
         self.fixed: dict[str, Any] = {}
@@ -96,6 +100,8 @@ class Fold:
         self.where: list[int] = []
         self.version = 0
         self.table = Table()
+        self._waiting: list[int] = []  # heaps of numbers; some of them do not wait any more
+        self._released: list[int] = []
         self._cache = EncodeCache()
         self._history: History | None = None
         self._shape: Shape | None = None
@@ -144,10 +150,13 @@ class Fold:
 
     def next_waiting(self, *, released: bool = False) -> int | None:
         """The smallest number that waits to be claimed; with ``released``, of those that were attempted before."""
-        if not self.open:
-            return None
-        waiting = (t for t in self.open.values() if t.state == TrialState.WAITING and (t.attempt or not released))
-        return min((t.number for t in waiting), default=None)
+        heap = self._released if released else self._waiting
+        while heap:
+            trial = self.open.get(heap[0])
+            if trial is not None and trial.state == TrialState.WAITING:
+                return heap[0]
+            heapq.heappop(heap)
+        return None
 
     def history(self) -> History:
         """A snapshot, made once per version."""
@@ -201,8 +210,11 @@ class Fold:
 
     def _space(self, event: Event) -> bool:
         if event["id"] not in self.spaces:
-            own = self.registered.get(event["id"])
-            self.spaces[event["id"]] = own if own is not None else Space.from_dict(event["d"])
+            space = self.registered.get(event["id"])
+            if space is None:
+                space = Space.from_dict(event["d"])
+                space.__dict__["id"] = event["id"]  # it counts under this name, whatever this version would call it
+            self.spaces[event["id"]] = space
         return True
 
     def _part(self, space_id: str, row: list[Any]) -> Part:
@@ -232,6 +244,7 @@ class Fold:
         trial = self._new(event["n"], TrialState.WAITING)
         if trial is None:
             return False
+        heapq.heappush(self._waiting, trial.number)
         trial.enqueued = {k: choice_from_json(v) for k, v in event["p"].items()}
         trial.fixed = dict(trial.enqueued)
         self._merge(trial, event)
@@ -317,6 +330,9 @@ class Fold:
         self._merge(trial, event)
         trial.state = TrialState.WAITING
         trial.token = None
+        trial.spared += 1 if event.get("free") else 0
+        heapq.heappush(self._waiting, trial.number)
+        heapq.heappush(self._released, trial.number)
         return True
 
     # -- finished trials ----------------------------------------------------------------------------------------
@@ -359,6 +375,7 @@ class Fold:
             return
         self.open[number] = trial
         if state == TrialState.WAITING:
+            heapq.heappush(self._waiting, number)
             trial.fixed = {**(trial.enqueued or {}), **self.params(trial.parts)[0]}
             trial.enqueued = dict(trial.fixed)
             trial.parts, trial.attempt = [], 0

@@ -44,9 +44,17 @@ def _root() -> logging.Logger:
 
 
 def get_logger(name: str) -> logging.Logger:
-    """The logger ``name`` below the library's root logger."""
+    """The logger ``name`` below the library's root logger.
+
+    ``"tunesmith"``, and ``"optuna"`` for scripts that were written for it, are the root logger itself: a handler added
+    there receives the message of every trial. ``"optuna.x"`` is ``"tunesmith.x"``, and so is ``"x"``.
+    """
     _root()
-    return logging.getLogger(name)
+    if not isinstance(name, str):
+        raise TypeError(f"`name` must be the name of a logger such as 'tunesmith', but is {name!r}.")
+    first, _, rest = name.partition(".")
+    below = rest if first in (_ROOT, "optuna") else name
+    return logging.getLogger(f"{_ROOT}.{below}" if below else _ROOT)
 
 
 def get_verbosity() -> int:

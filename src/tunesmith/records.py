@@ -30,7 +30,7 @@ def frozen_trials(fold: Fold, states: Container[TrialState] | None = None) -> li
     if states is not None:
         rows = [r for r in rows if TrialState(int(fold.table.ints.data[r, 1])) in states]
     with paused(len(rows)):
-        for trial in _finished(fold, rows):
+        for trial in frozen_rows(fold, rows):
             made[trial.number] = trial
     for number, held in fold.open.items():
         if states is None or held.state in states:
@@ -41,11 +41,11 @@ def frozen_trials(fold: Fold, states: Container[TrialState] | None = None) -> li
 def frozen_trial(fold: Fold, number: int) -> FrozenTrial:
     """The record of one trial; ``IndexError`` when there is no such number."""
     row = fold.where[number]
-    return _finished(fold, [row])[0] if row >= 0 else _open(fold, fold.open[number])
+    return frozen_rows(fold, [row])[0] if row >= 0 else _open(fold, fold.open[number])
 
 
-def _finished(fold: Fold, rows: list[int]) -> list[FrozenTrial]:
-    """Records of some rows; columns are turned into Python objects in one go."""
+def frozen_rows(fold: Fold, rows: list[int]) -> list[FrozenTrial]:
+    """Records of finished rows; columns are turned into Python objects in one go."""
     if not rows:
         return []
     index = np.array(rows)

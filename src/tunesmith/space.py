@@ -261,8 +261,8 @@ class Columns:
             self.low[j], self.high[j], self.log[j] = dist.low, dist.high, dist.log
             if dist.step is not None:
                 self.step[j] = dist.step
-                levels = round((dist.high - dist.low) / dist.step) + 1
-                self.levels[j] = levels if levels <= EXACT else 0
+                steps = (dist.high - dist.low) / dist.step
+                self.levels[j] = round(steps) + 1 if steps < EXACT else 0
 
     def decode(self, unit: FloatArray) -> FloatArray:
         """See :meth:`Space.decode`."""

@@ -165,8 +165,8 @@ def clean_param(name: Any, value: Any) -> Any:
         raise InvalidTypeError(f"A parameter name must be a non-empty string, but is {name!r}.")
     if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
         value = value.item()
-    if isinstance(value, list):
-        value = tuple(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(clean_param(name, v) for v in value)
     if isinstance(value, complex):
         raise InvalidTypeError(f"The value {value!r} of {name!r} is complex; parameters are real numbers or choices.")
     return value

@@ -90,9 +90,13 @@ def create_study(
     if not log.fold.meta:  # new, or its creator died in between; the first such event counts
         log.append([event, config])
     if log.fold.directions != tuple(signs) and (direction is not None or directions is not None):
-        _logger.warning("The study %r has the directions %s; the given ones are ignored.", name, log.fold.directions)
+        known_ones = ", ".join("maximize" if sign < 0 else "minimize" for sign in log.fold.directions)
+        _logger.warning("The study %r has its directions already (%s); the given ones are ignored.", name, known_ones)
+    if seed is None and sampler is not None:
+        _check_seed(name, log, chosen)
+    elif seed is not None and seed != log.fold.meta["seed"]:
+        _other_seed(name, log, seed)
     for what, given, known in (
-        ("seed", seed, log.fold.meta["seed"]),
         ("space", declared.to_dict() if declared is not None else None, log.fold.meta.get("space")),
         ("budget", budget, log.fold.meta.get("budget")),
     ):
@@ -123,6 +127,23 @@ def _seed(seed: int | None, sampler: BaseSampler) -> int:
     )
 
 
+def _check_seed(name: str, log: StudyLog, sampler: BaseSampler) -> None:
+    """Say so when a sampler brings a seed to a study that has another one; the study's own sampler may."""
+    seed = sampler.study_seed
+    if seed is not None and seed != log.fold.meta["seed"] and sampler.spec() != log.fold.config.get("sampler"):
+        _other_seed(name, log, seed)
+
+
+def _other_seed(name: str, log: StudyLog, seed: int) -> None:
+    _logger.warning(
+        "The study %r has another seed (%s), which it keeps; the given one (%s) is ignored. Use another study_name for "
+        "another seed.",
+        name,
+        log.fold.meta["seed"],
+        seed,
+    )  # fmt: skip
+
+
 def _find(store: BaseStorage, name: str) -> str:
     known = store.studies()
     for record in known:
@@ -144,7 +165,8 @@ def load_study(
     Args:
         study_name: its name; ``None`` if the storage holds exactly one.
         storage: as for :func:`create_study`.
-        sampler: by default the one the study was made with, with its arguments.
+        sampler: by default the one the study was made with, with its arguments. The study keeps its seed: another
+            one is ignored with a warning.
         pruner: likewise.
 
     Raises:
@@ -165,10 +187,10 @@ def load_study(
             f"The study {study_name!r} has a name but no content: its creator died. Call "
             "create_study(..., load_if_exists=True) to complete it, or delete_study."
         )
-    return Study(
-        study_name, log, get_sampler(sampler) if sampler is not None else None,
-        get_pruner(pruner) if pruner is not None else None,
-    )  # fmt: skip
+    chosen = None if sampler is None else get_sampler(sampler)
+    if chosen is not None:
+        _check_seed(study_name, log, chosen)
+    return Study(study_name, log, chosen, None if pruner is None else get_pruner(pruner))
 
 
 def delete_study(*, study_name: str, storage: str | BaseStorage) -> None:

@@ -75,10 +75,14 @@ class Loop:
     def run(self) -> None:
         """Evaluate until done; whatever happens, no trial of this loop is left RUNNING."""
         session = self.session
-        with session.log.lock:
+        with session.log.lock:  # held over the sweep, or it could release what another loop has just claimed
             session.loops += 1
+            try:
+                session.sweep(own=session.loops == 1)
+            except BaseException:
+                session.loops -= 1
+                raise
         try:
-            session.sweep(own=session.loops == 1)
             get_executor(self.settings.n_jobs).run(self._worker, self._stop_workers)
         finally:
             with session.log.lock:
@@ -220,13 +224,14 @@ class Loop:
                 return None
             state, error = TrialState.FAIL, failure
         except BaseException as interrupt:
-            if not isinstance(interrupt, Stopped):
+            stopped = isinstance(interrupt, Stopped)
+            if not stopped:
                 self._abort = True  # first, or another worker may claim the trial at once
-            self.session.release(trial)
+            self.session.release(trial, free=stopped)
             _logger.warning(
                 "Trial %d was interrupted (%s) and waits for another attempt.", trial.number, _name(interrupt)
             )
-            if isinstance(interrupt, Stopped):
+            if stopped:
                 return None
             raise
         self._tell(trial, result, state, error)
@@ -249,7 +254,11 @@ class Loop:
                 item = next(generator)
             except StopIteration as end:
                 return end.value if end.value is not None else trial._last_values
-            self._report(trial, item)
+            try:
+                self._report(trial, item)
+            except BaseException:
+                _close(generator, trial)
+                raise
             self.progress.reported(trial.number, len(trial._reported))
             if self._abort:
                 _close(generator, trial)
@@ -259,11 +268,11 @@ class Loop:
                 return verdict
             if verdict is Verdict.STOP:
                 _close(generator, trial)
-                raise TrialPruned(f"Stopped by {type(self.session.pruner).__name__} at step {max(trial._reported)}.")
+                raise TrialPruned(f"Stopped by {type(self.session.pruner).__name__} at step {trial._last_step}.")
 
     def _report(self, trial: Trial, item: Any) -> None:
         """A yielded item as a report: ``value``, ``(step, value)``, ``(step, (v1, v2))`` or a dict of metrics."""
-        step: Any = max(trial._reported, default=0) + 1
+        step: Any = trial._last_step + 1
         if isinstance(item, tuple):
             if len(item) != 2:
                 raise InvalidTypeError(f"A yielded tuple is (step, value), but {item!r} has {len(item)} entries.")
@@ -282,6 +291,8 @@ class Loop:
             values = [item[n] for n in mains]
         else:
             values = list(as_values(item) or [item])
+        if texts := [v for v in values if isinstance(v, (str, bytes, bytearray))]:
+            raise InvalidTypeError(f"The objective yielded the text {texts[0]!r}; yield numbers.")
         trial.report(values[0], step)
         for index, value in enumerate(values[1:], 1):
             trial.report_objective(index, value, step)
@@ -305,7 +316,7 @@ class Loop:
         elif state is TrialState.PRUNED:
             values = last_report(trial._reported, len(self.session.log.fold.directions))
         elif error is not None:
-            why = f"{type(error).__name__}: {error}"
+            why = _describe(error)
         told = None if why or values is None else [float(v) for v in values]
         try:
             self.session.finish(trial, state, told, why)
@@ -323,8 +334,8 @@ class Loop:
         elif state is TrialState.PRUNED:
             _logger.info("Trial %d pruned. %s", trial.number, error or "")
         else:
-            detail = "".join(traceback.format_exception(error)) if error is not None else ""
-            _logger.warning("Trial %d failed with parameters %s: %s\n%s", trial.number, trial.params, why, detail)
+            detail = "\n" + "".join(traceback.format_exception(error)) if error is not None else ""
+            _logger.warning("Trial %d failed with parameters %s: %s%s", trial.number, trial.params, why, detail)
 
     def _after(self, number: int) -> None:
         """Callbacks and progress, in the worker that evaluated the trial."""
@@ -353,6 +364,13 @@ def _close(generator: Generator[Any, Any, Any], trial: Trial) -> None:
         _logger.warning("Trial %d: its generator did not close cleanly: %r", trial.number, error)
 
 
+def _describe(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return f"{type(error).__name__} (which cannot be shown as text)"
+
+
 def _name(error: BaseException) -> str:
     return type(error).__name__
 
@@ -369,14 +387,15 @@ def check_settings(
 
     if not callable(func):
         raise InvalidTypeError(f"The objective must be callable, but is {func!r}.")
-    if n_trials is not None and (isinstance(n_trials, bool) or not isinstance(n_trials, int)):
+    if n_trials is not None and not _is_whole(n_trials):
         raise InvalidTypeError(f"`n_trials` must be an integer or None, but is {n_trials!r}.")
     if n_trials is not None and n_trials < 0:
         raise InvalidValueError(f"`n_trials` must not be negative, but is {n_trials}.")
-    if timeout is not None and not (isinstance(timeout, (int, float)) and timeout >= 0):
+    if timeout is not None and not (isinstance(timeout, Real) and float(timeout) >= 0):
         raise InvalidValueError(f"`timeout` must be a number of seconds or None, but is {timeout!r}.")
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0 or n_jobs < -1:
+    if not _is_whole(n_jobs) or n_jobs == 0 or n_jobs < -1:
         raise InvalidValueError(f"`n_jobs` must be a positive integer, or -1 for all cores, but is {n_jobs!r}.")
+    n_jobs = int(n_jobs)
     if n_jobs == -1:
         import os
 
@@ -395,6 +414,11 @@ def check_settings(
     if bad := [c for c in callbacks if not callable(c)]:
         raise InvalidTypeError(f"`callbacks` must be callables, but {bad[0]!r} is not.")
     return n_jobs, catch, callbacks
+
+
+def _is_whole(value: Any) -> bool:
+    """An integer, NumPy's too, or a float such as 2.0; no bool."""
+    return isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer()
 
 
 def warn_endless(n_trials: int | None, timeout: float | None) -> None:

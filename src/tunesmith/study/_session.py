@@ -13,7 +13,7 @@ from typing import Any
 
 from tunesmith import events as ev
 from tunesmith.distributions import BaseDistribution, CategoricalDistribution, check_same_kind
-from tunesmith.exceptions import InvalidValueError, StaleTrialError
+from tunesmith.exceptions import InvalidValueError, StaleTrialError, StorageInternalError
 from tunesmith.fold import OpenTrial
 from tunesmith.history import History, OpenRow
 from tunesmith.numerics.streams import stream
@@ -149,6 +149,7 @@ class Session:
         trial._history = self.log.fold.history() if history is None else history
         if held.reports:  # told by number, added with reports, or attempted again from a later step
             trial._reported, trial._metrics = self.log.fold.reports(held)
+            trial._last_step = max(trial._reported, default=0)
         trial.study = self.study
         self.live[held.number] = trial
         if by_ask:
@@ -277,7 +278,8 @@ class Session:
                 return  # a forked child: the trials are its parent's
             for trial in list(self.live.values()):
                 if trial.pending:
-                    self.write(trial, {"e": "up"})
+                    with contextlib.suppress(StorageInternalError):  # a full disk must not keep anybody from reading
+                        self.write(trial, {"e": "up"})
 
     def stale(self, trial: Trial) -> StaleTrialError:
         return StaleTrialError(
@@ -312,16 +314,21 @@ class Session:
             self._flushed.pop(trial.number, None)
             self._by_ask.discard(trial.number)
 
-    def release(self, trial: Trial) -> None:
+    def release(self, trial: Trial, *, free: bool = False) -> None:
         """Give an interrupted trial back: it waits for another attempt under the same number and parameters.
 
         After ``ATTEMPTS`` attempts it becomes FAIL instead: a trial that kills its process must not do so for ever.
+        ``free``: this attempt does not count, as it was not the trial that ended it.
         """
-        if trial.attempt >= ATTEMPTS:
+        held = self.log.fold.open.get(trial.number)
+        if free:
+            self.write(trial, {"e": "release", "free": 1})
+            self.forget(trial)
+        elif trial.attempt - (held.spared if held is not None else 0) >= ATTEMPTS:
             with contextlib.suppress(StaleTrialError):  # another worker has it: nothing to give back
                 self.finish(trial, TrialState.FAIL, None, _interrupted(trial.attempt))
         else:
-            self.write(trial, {"e": "release", "t": ev.now()})
+            self.write(trial, {"e": "release"})
             self.forget(trial)
 
     def pause(self, trial: Trial) -> None:
@@ -396,7 +403,7 @@ class Session:
 
     def _give_back(self, held: OpenTrial) -> None:
         base = {"n": held.number, "k": held.token, "t": ev.now()}
-        if held.attempt >= ATTEMPTS:
+        if held.attempt - held.spared >= ATTEMPTS:
             why = _interrupted(held.attempt)
             self.log.append([{"e": "tell", "st": int(TrialState.FAIL), "why": why, **base}])
         else:

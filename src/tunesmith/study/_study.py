@@ -13,7 +13,7 @@ from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.history import History
 from tunesmith.pruners import BasePruner, get_pruner
 from tunesmith.pruners import from_spec as pruner_from_spec
-from tunesmith.records import frozen_trial, frozen_trials
+from tunesmith.records import frozen_rows, frozen_trial, frozen_trials
 from tunesmith.samplers import BaseSampler, get_sampler
 from tunesmith.samplers import from_spec as sampler_from_spec
 from tunesmith.space import Space
@@ -230,7 +230,8 @@ class Study:
     def best_trials(self) -> list[FrozenTrial]:
         """The feasible COMPLETE trials that no other dominates (the Pareto front), by number."""
         history = self.history
-        return [self._frozen(n) for n in sorted(history.number[history.pareto_rows].tolist())]
+        with self._log.lock:
+            return frozen_rows(self._log.fold, sorted(history.pareto_rows.tolist(), key=history.number.__getitem__))
 
     def trials_dataframe(self, attrs: tuple[str, ...] = _ATTRS, multi_index: bool = False) -> pd.DataFrame:
         """The trials as a ``pandas`` data frame, one row a trial; columns as in Optuna."""

@@ -135,7 +135,9 @@ def clean_attr(key: Any, value: Any) -> Any:
     """
     if not isinstance(key, str):
         raise InvalidTypeError(f"The key of an attribute must be a string, but is {key!r}.")
-    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+    if value is None or isinstance(value, (bool, str)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, int) and abs(value) < 2**63:
         return value
     try:
         return json.loads(json.dumps(value, default=_numpy_scalar))  # NaN and Infinity survive Python's own JSON

@@ -107,6 +107,7 @@ class Trial(BaseTrial):
         self._start = start
         self._user_attrs: dict[str, Any] = user_attrs or {}
         self._reported: dict[int, float] = {}
+        self._last_step = 0  # the largest one reported
         self._metrics: dict[str, dict[int, float]] = {}
         self._history: Any = None  # what was known when it was claimed
         self._ruled_at: int | None = None  # where in the log the stopping rule looked when it last said PAUSE or STOP
@@ -213,6 +214,7 @@ class Trial(BaseTrial):
             )
             return
         self._reported[at] = number
+        self._last_step = max(self._last_step, at)
         with self._mutex:
             self.pending.reports.append([at, number])
         self._owner.changed(self)
