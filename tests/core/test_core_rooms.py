@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import shutil
@@ -229,3 +230,21 @@ def test_nothing_but_testing_needs_pytest() -> None:
         """
     )
     assert not {m for m in modules_after(code) if m.startswith("tunesmith.testing")}
+
+
+@pytest.mark.parametrize(
+    "room", ["samplers", "pruners", "storages", "executors", "integrations", "train.data", "train.families"]
+)
+def test_plug_ins_know_nothing_of_each_other(room: str) -> None:
+    """A public file of a room imports no other public file of it."""
+    folder = ROOT.joinpath("src", "tunesmith", *room.split("."))
+    public = {path.stem for path in folder.glob("[!_]*")}
+    assert len(public) > 1 or room == "integrations"
+    for path in folder.glob("[!_]*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        named = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                named |= {f"{node.module}.{alias.name}" for alias in node.names}
+        siblings = {name.removeprefix(f"tunesmith.{room}.").split(".")[0] for name in named if f".{room}." in name}
+        assert not siblings & (public - {path.stem}), path.name

@@ -1,4 +1,4 @@
-"""What broke studies once: ranges that changed in the log, choices of one name, input written first and refused later."""
+"""What broke studies once: ranges that changed in the log, choices of one name, input refused after it was written."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class TestWhatCannotBeKept:
     def test_system_attributes(self, place: Place, attrs: dict[str, Any], state: Any) -> None:
         study = study_in(place)
         value = 1.0 if state is tunesmith.TrialState.COMPLETE else None
-        with pytest.raises(InvalidTypeError, match="tag|attempt|fixed_params"):
+        with pytest.raises(InvalidTypeError, match=r"tag|attempt|fixed_params"):
             study.add_trial(tunesmith.create_trial(value=value, state=state, system_attrs=attrs))
         self.usable(place)
 
