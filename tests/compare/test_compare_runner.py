@@ -3,70 +3,19 @@
 from __future__ import annotations
 
 import _thread
-import json
 import math
-import random
+import os
 import sys
 import threading
 import time
 import types
-from dataclasses import dataclass
 
 import pytest
+from compare.objectives import SPACE, TWO, CountingSampler, Objective, problem, same
 
-from tunesmith import Float, Space, load_study
+from tunesmith import Float, load_study
 from tunesmith.compare import ComparisonResult, FunctionProblem, Progress, analysis, compare, report, tables
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError, MissingDependencyError
-from tunesmith.samplers import BaseSampler, Proposal
-
-SPACE = Space({"x": Float(-5, 5), "y": Float(1e-3, 10, log=True)})
-TWO = {"one": "random", "two": "random"}
-
-
-@dataclass(frozen=True)
-class CountingSampler(BaseSampler):
-    """x = the trial's number; has nothing left after ``most`` trials."""
-
-    most: int = 1000
-
-    def propose(self, space, history, rng, n):
-        number = history.n_trials
-        return [Proposal({"x": float(number), "y": 1.0})] if number < self.most else []
-
-    def n_initial(self, space):
-        return len(space)
-
-
-class Objective:
-    """A noisy bowl; keeps what it was asked, and can be interrupted or fail."""
-
-    def __init__(self, stop_at=None, error=KeyboardInterrupt):
-        self.calls, self.tests, self.stop_at, self.error = [], [], stop_at, error
-
-    def __call__(self, trial, seed, repeat):
-        x, y = trial.suggest_float("x", -5, 5), trial.suggest_float("y", 1e-3, 10, log=True)
-        self.calls.append((repeat, trial.number, seed))
-        call = len(self.calls)
-        loss = (x - 1) ** 2 + math.log10(y) ** 2 + random.Random(seed).random()
-        for epoch in (2, 1):
-            if epoch == 1 and call == self.stop_at:
-                raise self.error("stop here")
-            yield {"loss": loss + epoch - 1, "accuracy": 1 / (1 + loss)}
-
-    def test(self, params, seed):
-        self.tests.append((params, seed))
-        return {"accuracy": 1 / (1 + params["x"] ** 2)}
-
-
-def problem(objective=None, **options):
-    objective = objective or Objective()
-    options = {"name": "bowl", "metric_names": ["loss", "accuracy"], "test": objective.test, **options}
-    return FunctionProblem(objective, SPACE, **options)
-
-
-def same(a: ComparisonResult, b: ComparisonResult) -> bool:
-    return a.to_dict(timings=False) == b.to_dict(timings=False)
-
 
 # -- what a comparison is --------------------------------------------------------------------------------------
 
@@ -210,65 +159,18 @@ def test_interrupting_parallel_studies_stops_all_of_them(tmp_path, uninterrupted
 
 
 def test_ctrl_c_in_the_main_thread_waits_for_the_workers(tmp_path, uninterrupted):
-    class Pressing(Objective):
-        def __call__(self, trial, seed, repeat):
-            for item in super().__call__(trial, seed, repeat):
-                if len(self.calls) == 3:
-                    _thread.interrupt_main()
-                time.sleep(0.02)
-                yield item
+    def press(objective):
+        if len(objective.calls) == 3:
+            _thread.interrupt_main()
+        time.sleep(0.02)
 
-    first = Pressing()
+    first = Objective(hook=press)
     with pytest.raises(KeyboardInterrupt):
         compare(problem(first), TWO, trials=4, repeats=2, out=tmp_path, n_jobs=2)
     assert not [t for t in threading.enumerate() if t.name.startswith("compare-")]
     assert len(first.calls) < 16
     assert not ComparisonResult.load(tmp_path).complete
     assert same(compare(problem(), TWO, trials=4, repeats=2, out=tmp_path), uninterrupted)
-
-
-# -- the folder ------------------------------------------------------------------------------------------------
-
-
-def test_another_configuration_is_refused_with_the_difference(tmp_path):
-    compare(problem(), ["random"], trials=2, repeats=1, out=tmp_path)
-    other = Objective()
-    with pytest.raises(InvalidValueError, match=r"problem.name: there 'bowl', now 'dish'[\s\S]*Use another folder"):
-        compare(problem(other, name="dish"), ["random"], trials=2, repeats=1, out=tmp_path)
-    with pytest.raises(InvalidValueError, match="seed: there 0, now 5"):
-        compare(problem(other), ["random"], trials=2, repeats=1, out=tmp_path, seed=5)
-    with pytest.raises(InvalidValueError, match="direction: there 'minimize', now 'maximize'"):
-        compare(problem(other, direction="maximize"), ["random"], trials=2, repeats=1, out=tmp_path)
-    with pytest.raises(InvalidValueError, match="method random: there 'random'"):
-        compare(problem(other), {"random": CountingSampler()}, trials=2, repeats=1, out=tmp_path)
-    wider = FunctionProblem(other, {**SPACE, "x": Float(-9, 5)}, name="bowl", metric_names=["loss", "accuracy"])
-    with pytest.raises(InvalidValueError, match=r"space.parameters.x.low: there -5.0, now -9.0"):
-        compare(wider, ["random"], trials=2, repeats=1, out=tmp_path)
-    assert other.calls == []
-
-
-def test_a_folder_with_other_content_is_refused(tmp_path):
-    (tmp_path / "studies.jsonl").write_text("something else\n")
-    with pytest.raises(InvalidValueError, match="no comparison"):
-        compare(problem(), ["random"], 1, 1, out=tmp_path)
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "comparison.json").write_text("{}")
-    with pytest.raises(InvalidValueError, match="does not describe a comparison"):
-        compare(problem(), ["random"], 1, 1, out=tmp_path / "other")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InvalidValueError, match="is a file"):
-        compare(problem(), ["random"], 1, 1, out=tmp_path / "file")
-
-
-def test_one_comparison_at_a_time_in_a_folder(tmp_path):
-    pytest.importorskip("fcntl")
-
-    def nested(trial):
-        compare(problem(), ["random"], 1, 1, out=tmp_path)
-
-    # the inner call is refused inside a trial, so that trial fails, and says why
-    result = compare(nested, ["random"], 1, 1, out=tmp_path, space=SPACE)
-    assert "StorageInternalError: Another comparison is running" in result.runs[0].trials[0].error
 
 
 # -- failures --------------------------------------------------------------------------------------------------
@@ -287,9 +189,34 @@ def test_a_method_that_fails_wholly_is_shown_and_the_rest_goes_on(tmp_path):
     assert all(run.n_failed == 0 for run in result.of("random"))
     text = " ".join(tables.table_one(result).notes)
     assert "6 of 12 trials failed" in text
+    assert "Failed trials are not repeated in this folder." in text
     assert "The first: ValueError: y must not be 1." in text
     assert analysis.pair_tests(result).tests[0].n == 0
     report.write_all(result, tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_trial_that_is_given_up_is_no_reason_for_one_too_many(tmp_path):
+    def die(objective):
+        if len(objective.calls) == 2:
+            os._exit(7)
+
+    compare(problem(), ["random"], 1, 1, out=tmp_path)
+    for _ in range(3):  # the second trial kills its process three times
+        child = os.fork()
+        if not child:
+            objective = Objective(hook=die)
+            objective.calls.append("the first one")
+            try:
+                compare(problem(objective), ["random"], 2, 1, out=tmp_path)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    objective = Objective()
+    result = compare(problem(objective), ["random"], 2, 1, out=tmp_path)
+    assert objective.calls == []
+    assert [t.state for t in result.runs[0].trials] == ["COMPLETE", "FAIL"]
+    assert len(load_study(study_name="random/repeat-00", storage=str(tmp_path / "studies.jsonl")).trials) == 2
 
 
 def test_nan_is_a_failed_trial(tmp_path):
@@ -298,13 +225,18 @@ def test_nan_is_a_failed_trial(tmp_path):
 
 
 def test_a_failing_test_evaluation_is_told_and_tried_again(tmp_path):
-    def broken(params, seed):
-        raise OSError("no test data")
+    data = []
 
-    result = compare(problem(test=broken), ["random"], 2, 1, out=tmp_path)
+    def test(params, seed):
+        if not data:
+            raise OSError("no test data")
+        return {"accuracy": 1.0}
+
+    result = compare(problem(test=test), ["random"], 2, 1, out=tmp_path)
     assert "no test data" in result.runs[0].test_error
     assert "no test data" in " ".join(tables.table_one(result).notes)
-    again = compare(problem(), ["random"], 2, 1, out=tmp_path)
+    data.append(1)
+    again = compare(problem(test=test), ["random"], 2, 1, out=tmp_path)
     assert again.runs[0].test_error == ""
     assert set(again.runs[0].test) == {"accuracy"}
 
@@ -377,7 +309,10 @@ def test_grid_takes_part_and_another_budget_is_another_grid(tmp_path):
     run = result.run("grid", 1)
     assert len({(t.params["x"], t.params["y"]) for t in run.trials}) == len(run.trials) == 6
     assert run.finished
-    assert "3 x 2 = 6 cells" in " ".join(tables.table_one(result).notes)
+    text = " ".join(tables.table_one(result).notes)
+    assert "3 x 2 = 6 cells" in text
+    assert "a budget of 7 trials in each of 2 repeats; nothing was left to propose for grid after 6." in text
+    assert "Every method had 7 trials" not in text
     objective = Objective()
     larger = compare(problem(objective), ["grid", "random"], 9, 2, out=tmp_path)
     assert len(larger.run("grid", 0).trials) == 9
@@ -434,6 +369,17 @@ def test_bad_arguments(tmp_path, arguments, error, words):
 
 
 def test_bad_problems():
+    for given, error, words in (
+        ({"accuracy": "up"}, InvalidValueError, "'up'"),
+        ({"test_loss": "maximize"}, InvalidValueError, "the objective 'loss' is to be minimized"),
+        (["accuracy"], InvalidTypeError, "must be a mapping"),
+    ):
+        with pytest.raises(error, match=words):
+            problem(metric_directions=given)
+        other = problem()
+        other.metric_directions = given
+        with pytest.raises(error, match=words):
+            compare(other, ["random"], 1, 1)
     with pytest.raises(InvalidTypeError, match="callable"):
         FunctionProblem(3, SPACE)
     with pytest.raises(InvalidValueError, match="empty"):
@@ -447,11 +393,3 @@ def test_several_objectives_are_refused(tmp_path):
     two.directions = ["minimize", "minimize"]
     with pytest.raises(InvalidValueError, match="one objective"):
         compare(two, ["random"], 1, 1, out=tmp_path)
-
-
-def test_the_description_is_plain_json(tmp_path):
-    compare(problem(), ["random"], 1, 1, out=tmp_path)
-    data = json.loads((tmp_path / "comparison.json").read_text())
-    assert data["methods"] == {"random": "random"}
-    assert data["fixed"]["problem"] == {"kind": "function", "name": "bowl", "seed": 0}
-    assert len(data["sessions"]) == 1

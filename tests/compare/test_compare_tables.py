@@ -11,9 +11,9 @@ import pytest
 from compare.synthetic import known, synthetic
 from rich.console import Console
 
-from tunesmith.compare import ComparisonResult, analysis, formatting, tables, tidy
+from tunesmith.compare import ComparisonResult, analysis, formatting, report, tables, tidy
 from tunesmith.compare.render import Cell, Column, Table, html_table, markdown
-from tunesmith.compare.result import Method
+from tunesmith.compare.result import Method, metric_direction
 from tunesmith.exceptions import InvalidValueError
 
 
@@ -73,6 +73,91 @@ def test_one_method_one_repeat_is_no_crash():
     text = printed(known({"a": [1.0]}))
     assert "a single repeat, no spread" in text
     assert "Paired tests" not in text
+
+
+def test_notes_of_a_single_repeat():
+    line = tables.table_one(known({"a": [1.0], "b": [2.0]})).notes[0]
+    assert line.startswith("Numbers are those of a single repeat, no spread. * marks the best value,")
+    assert tables.table_one(known({"a": [1.0]})).notes[0] == "Numbers are those of a single repeat, no spread."
+
+
+def test_methods_that_ended_early_are_named_with_their_trials():
+    result = synthetic(repeats=2)
+    even = tables.table_one(result)
+    assert "trials" not in [c.header for c in even.columns]
+    assert any(note.startswith("Every method had 12 trials in each of 2 repeats.") for note in even.notes)
+    del result.run("sobol", 1).trials[9:]
+    for repeat in (0, 1):
+        del result.run("random", repeat).trials[8:]
+    table = tables.table_one(result)
+    assert column(table, "trials") == ["8", "9 to 12", "12"]
+    text = " ".join(table.notes)
+    assert "nothing was left to propose for random after 8, sobol after 9 to 12." in text
+    assert "Every method had 12 trials" not in text
+    assert "3 methods, up to 12 trials each, 2 repeats" in report._subtitle(result)
+
+
+# -- directions ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("dice_loss", "minimize"), ("brier_score", "minimize"), ("val_mape", "minimize"), ("test-error", "minimize"),
+        ("top5_err", "minimize"), ("train time", "minimize"), ("rmse2", "minimize"), ("accuracy", "maximize"),
+        ("f1", "maximize"), ("F1_macro", "maximize"), ("r2", "maximize"), ("top5", "maximize"), ("map50", "maximize"),
+        ("roc-auc", "maximize"), ("test_dice", "maximize"), ("mapping", None), ("across", None), ("terror", None),
+        ("value", None),
+    ],
+)  # fmt: skip
+def test_words_of_a_name_tell_the_direction(name, expected):
+    assert metric_direction(name, known({"a": [1.0]})) == expected
+
+
+def test_the_objective_and_the_problem_come_before_the_name():
+    result = known({"a": [1.0]}, objective="val_gain", metrics=["val_gain"])
+    assert metric_direction("test_gain", result) == metric_direction("Gain", result) == "minimize"
+    result.metric_directions = {"lift": "maximize", "test_score": "minimize"}
+    assert metric_direction("val_lift", result) == "maximize"
+    assert metric_direction("test_score", result) == metric_direction("score", result) == "minimize"
+
+
+def test_metrics_of_unknown_direction_are_neither_starred_nor_tested(tmp_path):
+    result = synthetic(repeats=3)
+    for run in result.runs:
+        run.test = {"lift": run.test["loss"], "loss": run.test["loss"]}
+    result.test_metrics = ["lift", "loss"]
+    table = tables.table_one(result)
+    at = [c.header for c in table.columns].index("test lift")
+    assert not any(row[at].best for row in table.rows)
+    assert any("not known of lift" in note and "metric_directions={'lift': 'maximize'}" in note for note in table.notes)
+    assert [t.title for t in tables.all_tests(result)][1] == "Paired tests: test loss of the chosen configurations"
+    assert "lift" not in tidy.pairs_csv(result)
+    tidy.runs_csv(result)
+    report.write_all(result, tmp_path)
+    with pytest.raises(InvalidValueError, match="'test:lift' are better; state it"):
+        analysis.pair_tests(result, "test:lift")
+    result.metric_directions = {"lift": "minimize"}
+    assert any(row[at].best for row in tables.table_one(result).rows)
+    assert "lift" in tables.all_tests(result)[1].title
+    assert ComparisonResult.load(result.save(tmp_path / "result.json")).metric_directions == {"lift": "minimize"}
+
+
+def test_accuracies_are_ranked_as_whole_numbers():
+    counts = {
+        "a": [834, 838, 869, 830, 793, 806, 861, 811, 874, 812],
+        "b": [833, 837, 869, 829, 790, 802, 861, 806, 874, 813],
+    }
+    shares = {label: [k / 1000 for k in values] for label, values in counts.items()}
+    for values in (counts, shares):
+        test = analysis.pair_tests(known(values)).tests[0]
+        assert test.p == 0.078125
+        assert test.effect == pytest.approx(-38 / 55)
+
+
+def test_equal_means_share_the_star():
+    result = known({"a": [0.1, 0.2, 0.3], "b": [0.3, 0.2, 0.1], "c": [0.3, 0.1, 0.2]})
+    assert analysis.best_methods(result, "value") == ["a", "b", "c"]
 
 
 def test_only_finished_runs_count():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tunesmith.numerics.statistics import (
     a12_magnitude,
     holm,
     mean_sd,
+    paired_differences,
     rank_biserial,
     repeats_needed,
     smallest_p,
@@ -78,6 +80,35 @@ def test_paired_form_is_the_test_of_the_differences_and_symmetric():
     assert wilcoxon_signed_rank(x, y) == wilcoxon_signed_rank(x - y)
     assert wilcoxon_signed_rank(x, y).p == pytest.approx(wilcoxon_signed_rank(y, x).p)
     assert wilcoxon_signed_rank(x, y).w_plus == wilcoxon_signed_rank(y, x).w_minus
+
+
+def test_what_differs_by_rounding_only_is_equal():
+    a = [834, 838, 869, 830, 793, 806, 861, 811, 874, 812]
+    b = [833, 837, 869, 829, 790, 802, 861, 806, 874, 813]
+    whole = wilcoxon_signed_rank(a, b)
+    assert whole.p == 0.078125
+    for scale in (1000, 7, 0.3):
+        x, y = ([v / scale for v in values] for values in (a, b))
+        assert wilcoxon_signed_rank(x, y) == whole
+        assert rank_biserial(x, y) == rank_biserial(a, b)
+    assert len(set(np.abs(np.array(a) / 1000 - np.array(b) / 1000))) > len(set(np.abs(np.array(a) - np.array(b))))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(-99, 99), st.integers(-99, 99)), min_size=1, max_size=9), st.integers(1, 10**6))
+def test_fractions_are_ranked_like_their_numerators(pairs, scale):
+    a, b = (np.array(column) for column in zip(*pairs, strict=True))
+    assert wilcoxon_signed_rank(a / scale, b / scale) == wilcoxon_signed_rank(a, b)
+
+
+def test_small_differences_beyond_rounding_are_kept():
+    x = [1.0, 1.0, 0.1 + 0.2, math.inf, 2.0]
+    y = [1.0 + 1e-13, 1.0 - 2e-13, 0.3, math.inf, -math.inf]
+    assert x[2] != y[2]
+    d = paired_differences(x, y)
+    assert np.sign(d).tolist() == [-1, 1, 0, 0, 1]
+    assert abs(d[0]) < abs(d[1])
+    assert d[4] == math.inf
 
 
 def test_all_equal_is_no_evidence():
@@ -191,3 +222,10 @@ def test_means_and_intervals():
 def test_bad_input(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_a_mean_of_both_infinities_warns_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(mean_sd([math.inf, -math.inf])).all()
+        assert mean_sd([math.inf, 1.0])[0] == math.inf

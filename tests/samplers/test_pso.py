@@ -13,7 +13,7 @@ from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.numerics.low_discrepancy import points
 from tunesmith.numerics.streams import stream
 from tunesmith.samplers import PSOSampler, get_sampler
-from tunesmith.samplers._swarm import Latent
+from tunesmith.samplers._swarm import Latent, Visited
 from tunesmith.samplers.pso import bounded, constriction
 from tunesmith.study import Study, suggest_all
 
@@ -235,6 +235,84 @@ def test_mixed_space_is_searched() -> None:
         return float(np.median(found))
 
     assert median("pso") < 0.6 * median("random")
+
+
+DISCRETE = Space(
+    {"c": Categorical(["a", "b", "c"]), "k": Int(1, 6), "m": Int(1, 64, log=True), "s": Float(0, 1, step=0.25)}
+)
+
+
+def discrete(trial: Any) -> float:
+    p = suggest_all(trial, DISCRETE)
+    return (p["c"] != "b") + abs(p["k"] - 4) + abs(np.log2(p["m"]) - 4) + p["s"]
+
+
+def repeated(trials: int, seed: int) -> int:
+    study = create_study(sampler="pso", space=DISCRETE, seed=seed)
+    study.optimize(discrete, n_trials=trials)
+    return trials - len({tuple(t.params.values()) for t in study.trials})
+
+
+def test_steps_to_known_configurations_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    redrawn = [repeated(60, seed) for seed in range(4)]
+    monkeypatch.setattr("tunesmith.samplers.pso.REDRAWS", 0)
+    plain = [repeated(60, seed) for seed in range(4)]
+    assert sum(plain) > 10
+    assert sum(redrawn) < 0.4 * sum(plain)
+
+
+def test_a_redrawn_step_is_the_first_new_one() -> None:
+    """Position and velocity in the tags follow from the k-th pair of draws of the trial's generator."""
+    study = create_study(sampler=PSOSampler(swarm_size=3, init="random"), space=DISCRETE, seed=2)
+    study.optimize(discrete, n_trials=45)
+    tags = [t.system_attrs["tags"] for t in study.trials]
+    latent, known, draws = Latent(DISCRETE), set(), []
+    for t in study.trials:
+        key = tuple(t.params.values())
+        if t.number >= 3:
+            x, v = np.array(tags[t.number - 3]["pso.x"]), np.array(tags[t.number - 3]["pso.v"])
+            past = [study.trials[k] for k in range(3 * (t.number // 3))]
+            own = min((o for o in past if o.number % 3 == t.number % 3), key=lambda o: (o.value, o.number)).number
+            best = min(past, key=lambda o: (o.value, o.number)).number
+            rng = stream(2, t.number)
+            for k in range(11):
+                r1, r2 = rng.random((2, latent.size))
+                pull = r1 * (np.array(tags[own]["pso.x"]) - x) + r2 * (np.array(tags[best]["pso.x"]) - x)
+                velocity = np.clip(0.7298 * v + 1.49618 * pull, -0.5, 0.5)
+                step = bounded(x + velocity, velocity, "reflect")
+                params = DISCRETE.to_params(DISCRETE.decode(latent.decode(step[0])))
+                if tuple(params.values()) not in known:
+                    np.testing.assert_allclose(tags[t.number]["pso.x"], step[0])
+                    np.testing.assert_allclose(tags[t.number]["pso.v"], step[1])
+                    draws.append(k)
+                    break
+        known.add(key)
+    assert max(draws) > 0
+    assert draws.count(0) > 20
+
+
+def test_redrawing_looks_at_pending_trials_and_at_active_parameters() -> None:
+    space = Space({"k": Int(1, 2), "x": Float(0, 1)}, conditions={"x": "k == 2"})
+    study = create_study(space=space, seed=0)
+    study.enqueue_trial({"k": 2, "x": 0.25})
+    study.optimize(lambda t: float(suggest_all(t, space)["k"]), n_trials=1)
+    study.enqueue_trial({"k": 1})
+    assert study.ask().suggest_int("k", 1, 2) == 1
+    visited = Visited(space, study.history)
+    assert visited.has(np.array([0.2, 0.9]))  # k = 1 is running, whatever x would be
+    assert not visited.has(np.array([0.7, 0.25]))  # with a continuum nothing comes twice
+    only = Space({"k": Int(1, 3)})
+    visited = Visited(only, study.history)
+    assert [visited.has(np.array([u])) for u in (0.1, 0.5, 0.9)] == [True, True, False]
+    visited.add({"k": 3})
+    assert visited.has(np.array([0.9]))
+
+
+def test_uses_its_budget_only_when_the_inertia_falls() -> None:
+    assert PSOSampler(inertia=(0.9, 0.4)).uses_budget
+    assert PSOSampler(inertia=[0.9, 0.4]).uses_budget
+    assert not PSOSampler().uses_budget
+    assert not get_sampler("random").uses_budget
 
 
 def test_a_changed_space_begins_anew_and_remembers() -> None:

@@ -357,9 +357,34 @@ def test_cifar_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cifar-10-batches-bin" / "data_batch_3.bin").write_bytes(binary(images, labels))
     with pytest.raises(DataDamagedError, match=r"data_batch_3.bin is not the official file"):
         load_dataset("cifar10")
-    (tmp_path / "cifar-10-batches-bin" / "data_batch_3.bin").unlink()
-    with pytest.raises(DataDamagedError, match="cannot be read"):
-        load_dataset("cifar10")
+
+
+def test_cifar_takes_a_folder_only_when_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cifar(tmp_path / "cifar-10-batches-bin", monkeypatch, "bin")
+    monkeypatch.setenv("TUNESMITH_DATA", str(tmp_path))
+    for name in ("data_batch_3.bin", "test_batch.bin"):
+        (tmp_path / "cifar-10-batches-bin" / name).unlink()
+    with pytest.raises(DataNotFoundError, match=r"bin lacks data_batch_3.bin, test_batch.bin\. .*is not at hand"):
+        cifar10.load()
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(DataNotFoundError, match=r"lacks data_batch_3.bin.*pip install"):
+        cifar10.load()
+    write_cifar(tmp_path / "cifar10" / "cifar-10-batches-py", monkeypatch, "py")
+    assert len(cifar10.load().labels) == 20  # the next source
+    (tmp_path / "cifar10" / "cifar-10-batches-py" / "data_batch_1").unlink()
+    write_cifar(tmp_path / "CIFAR10" / "cifar-10-batches-bin", monkeypatch, "bin")
+    assert len(cifar10.load().labels) == 20  # another place
+
+
+def test_cifar_archive_members_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cifar(tmp_path / "cifar-10-batches-bin", monkeypatch, "bin")
+    (tmp_path / "cifar-10-batches-bin" / "test_batch.bin").write_bytes(binary(*cifar_batch(9)))
+    archive = tmp_path / "archive.tar.gz"
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(tmp_path / "cifar-10-batches-bin", "cifar-10-batches-bin")
+    monkeypatch.setattr(_files, "download", lambda *_, **__: archive)
+    with pytest.raises(DataDamagedError, match=r"archive.tar.gz:test_batch.bin is not the official file"):
+        cifar10.load()
 
 
 def short(text: bytes) -> bytes:

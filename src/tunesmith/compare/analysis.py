@@ -106,8 +106,8 @@ def measure_of(run: Run, measure: str) -> float | None:
     raise InvalidValueError(f"Unknown measure {measure!r}; known: 'value', 'val:NAME', 'test:NAME', 'train_seconds'.")
 
 
-def measure_direction(result: ComparisonResult, measure: str) -> Direction:
-    """Whether small or large values of a measure are better."""
+def measure_direction(result: ComparisonResult, measure: str) -> Direction | None:
+    """Whether small or large values of a measure are better; None when that is not known."""
     if measure == "value":
         return result.direction
     if measure == "train_seconds":
@@ -127,14 +127,18 @@ def summary(result: ComparisonResult, method: str, measure: str) -> Summary:
 
 
 def best_methods(result: ComparisonResult, measure: str) -> list[str]:
-    """The methods with the best mean (several when equal), among those with as many values as any has."""
+    """The methods with the best mean (several when equal), among those with as many values as any has.
+
+    Nobody when it is not known which values are better.
+    """
+    direction = measure_direction(result, measure)
     summaries = {m: summary(result, m, measure) for m in result.labels}
     most = max((len(s.values) for s in summaries.values()), default=0)
     means = {m: s.mean for m, s in summaries.items() if most and len(s.values) == most and math.isfinite(s.mean)}
-    if not means:
+    if not means or direction is None:
         return []
-    target = (min if measure_direction(result, measure) == "minimize" else max)(means.values())
-    return [m for m, mean in means.items() if mean == target]
+    target = (min if direction == "minimize" else max)(means.values())
+    return [m for m, mean in means.items() if statistics.paired_differences([mean], [target])[0] == 0]
 
 
 def pair_tests(
@@ -149,8 +153,15 @@ def pair_tests(
         reference: test every other method against this one; None tests all pairs, in the order of the methods.
 
     Raises:
-        InvalidValueError: when ``reference`` is no method of the comparison.
+        InvalidValueError: when ``reference`` is no method of the comparison, or when it is not known which values of
+            the measure are better.
     """
+    direction = measure_direction(result, measure)
+    if direction is None:
+        raise InvalidValueError(
+            f"It is not known whether small or large values of {measure!r} are better; state it with the problem's "
+            "`metric_directions`."
+        )
     if reference is not None and reference not in result.labels:
         raise InvalidValueError(f"The reference {reference!r} is not among the methods {result.labels}.")
     summaries = {m: summary(result, m, measure) for m in result.labels}
@@ -158,8 +169,7 @@ def pair_tests(
         pairs: Sequence[tuple[str, str]] = list(itertools.combinations(result.labels, 2))
     else:
         pairs = [(m, reference) for m in result.labels if m != reference]
-    minimize = measure_direction(result, measure) == "minimize"
-    raw = [_raw_test(summaries[a], summaries[b], minimize) for a, b in pairs]
+    raw = [_raw_test(summaries[a], summaries[b], direction == "minimize") for a, b in pairs]
     testable = [i for i, test in enumerate(raw) if test is not None]
     adjusted = dict(zip(testable, statistics.holm([raw[i][0] for i in testable]).tolist(), strict=True))  # type: ignore[index]
     tests = []
@@ -187,11 +197,16 @@ def _raw_test(x: Summary, y: Summary, minimize: bool) -> tuple[float, float, flo
     if not shared:
         return None
     a, b = [x.values[r] for r in shared], [y.values[r] for r in shared]
-    d = [0.0 if u == v else u - v for u, v in zip(a, b, strict=True)]  # two equal infinities are a tie
+    d = statistics.paired_differences(a, b)
     effect, superiority = statistics.rank_biserial(d), statistics.a12(a, b)
     if minimize:
         effect, superiority = -effect, 1 - superiority
     return statistics.wilcoxon_signed_rank(d).p, statistics.mean_sd(d)[0], effect + 0.0, superiority
+
+
+def trial_counts(result: ComparisonResult) -> dict[str, list[int]]:
+    """Label -> how many trials each of its finished runs has, by repeat."""
+    return {m: [len(run.trials) for run in result.of(m) if run.finished] for m in result.labels}
 
 
 def failures(result: ComparisonResult) -> dict[str, int]:

@@ -50,8 +50,8 @@ class ReadyMethod:
     Attributes:
         spec: what it was asked for as.
         sampler: shared by its studies (samplers keep nothing between calls).
-        variant: what the budget changed about it ("" if nothing), e.g. ``"5x5"`` for a grid; part of the study names,
-            because another budget makes another grid.
+        variant: what the budget changed about it ("" if nothing), e.g. ``"5x5"`` for a grid, ``"25 trials"`` for a
+            sampler that uses its budget; part of the study names, because another budget makes another search.
         note: what a reader should know.
     """
 
@@ -64,6 +64,10 @@ class ReadyMethod:
         """``"sobol/repeat-03"``, ``"grid[5x5]/repeat-03"``."""
         variant = f"[{self.variant}]" if self.variant else ""
         return f"{self.spec.label}{variant}/repeat-{repeat:02d}"
+
+    def budget(self, trials: int) -> int | None:
+        """What its studies are told as their ``budget``: the number of trials, if the sampler depends on it."""
+        return trials if self.sampler.uses_budget else None
 
     def n_initial(self, space: Space) -> int:
         """How many configurations the sampler chooses before it looks at results (0 when it does not say)."""
@@ -185,18 +189,17 @@ def method_sampler(method: MethodSpec | Any, space: Space, trials: int) -> Ready
     Args:
         method: as parsed, or anything :func:`parse_methods` takes as one.
         space: what is searched.
-        trials: the budget of a study; a grid is laid out for it.
+        trials: the budget of a study; a grid is laid out for it, as are samplers that use their budget.
 
     Raises:
         InvalidValueError: an unknown method or impossible options.
         MissingDependencyError: the package behind an adapter is not installed.
     """
     spec = method if isinstance(method, MethodSpec) else parse_methods([method])[0]
-    if spec.instance is not None:
-        return ReadyMethod(spec, spec.instance)
-    if spec.name.lower() == "grid" and not {"search_space"} & set(spec.options):
+    if spec.instance is None and spec.name.lower() == "grid" and not {"search_space"} & set(spec.options):
         return _grid(spec, space, trials)
-    return ReadyMethod(spec, get_sampler(spec.name, **spec.options))
+    sampler = spec.instance if spec.instance is not None else get_sampler(spec.name, **spec.options)
+    return ReadyMethod(spec, sampler, f"{trials} trial{'s' * (trials != 1)}" if sampler.uses_budget else "")
 
 
 def _grid(spec: MethodSpec, space: Space, trials: int) -> ReadyMethod:

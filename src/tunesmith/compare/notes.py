@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from tunesmith.compare import analysis, formatting
-from tunesmith.compare.result import ComparisonResult
+from tunesmith.compare.result import ComparisonResult, metric_direction
 
 
 def notes(result: ComparisonResult) -> list[str]:
     """What was compared and how, in sentences; everything that went wrong is among them."""
     lines = [] if result.complete else [_unfinished(result)]
-    spread = "mean ± standard deviation (n - 1) over repeats" if result.repeats > 1 else "a single repeat, no spread"
-    others = ""
+    several = result.repeats > 1
+    spread = "the mean ± standard deviation (n - 1) over repeats" if several else "those of a single repeat, no spread"
+    others = stars = ""
     if len(result.metrics) + len(result.test_metrics) > 1:
         goal = formatting.spoken(result.objective)
         others = f"; the other columns belong to the configuration with the best {goal} of each run"
-    lines.append(f"Numbers are the {spread}{others}. * marks the best mean, which alone is no evidence: see the tests.")
+    if len(result.labels) > 1:
+        stars = f" * marks the best {'mean' if several else 'value'}, which alone is no evidence: see the tests."
+    lines.append(f"Numbers are {spread}{others}.{stars}")
     lines.append(
-        f"Every method had {count(result.trials, 'trial')} in each of {count(result.repeats, 'repeat')}. Repeat by "
-        "repeat all methods saw the same data split and the same training seeds, so differences are paired. Sampler "
-        f"seeds are drawn from {result.seed}."
+        f"{_budget(result)} Repeat by repeat all methods saw the same data split and the same training seeds, so "
+        f"differences are paired. Sampler seeds are drawn from {result.seed}."
     )
     lines += [f"{m.label}: {m.note}" for m in result.methods if m.note]
+    lines += _without_direction(result)
     lines += _test_notes_one(result)
     lines += _trouble(result)
     lines += [f"{label} took no part: {reason}" for label, reason in result.skipped.items()]
@@ -28,6 +31,28 @@ def notes(result: ComparisonResult) -> list[str]:
     if result.n_jobs > 1:
         lines.append(f"{result.n_jobs} studies ran at a time, so the times include waiting for each other.")
     return lines
+
+
+def _budget(result: ComparisonResult) -> str:
+    """How many trials the methods had, counted in their runs."""
+    each = f"{count(result.trials, 'trial')} in each of {count(result.repeats, 'repeat')}"
+    counts = analysis.trial_counts(result)
+    early = {label: n for label, n in counts.items() if any(k < result.trials for k in n)}
+    if not early:
+        return f"Every method had {each}." if result.complete else f"Every method has a budget of {each}."
+    found = ", ".join(f"{label} after {span(n)}" for label, n in early.items())
+    return f"Every method had a budget of {each}; nothing was left to propose for {found}."
+
+
+def _without_direction(result: ComparisonResult) -> list[str]:
+    names = [m for m in result.metrics if m != result.objective and not m.startswith("train_")]
+    unknown = [m for m in dict.fromkeys([*names, *result.test_metrics]) if metric_direction(m, result) is None]
+    if not unknown or len(result.labels) < 2:
+        return []
+    return [
+        f"Whether small or large values are better is not known of {', '.join(unknown)}, so no best one is marked and "
+        f"no test made. The problem can state it: metric_directions={{{unknown[0]!r}: 'maximize'}}."
+    ]
 
 
 def _unfinished(result: ComparisonResult) -> str:
@@ -61,7 +86,10 @@ def _trouble(result: ComparisonResult) -> list[str]:
         parts = ", ".join(f"{label} {n}" for label, n in failed.items())
         reason = next((t.error for run in result.runs for t in run.trials if t.error), "")
         first = f" The first: {reason.rstrip('.')[:200]}." if reason else ""
-        lines.append(f"{sum(failed.values())} of {total} trials failed and count as spent budget: {parts}.{first}")
+        lines.append(
+            f"{sum(failed.values())} of {total} trials failed and count as spent budget: {parts}.{first} Failed trials "
+            "are not repeated in this folder."
+        )
     for label in result.labels:
         runs = [run for run in result.of(label) if run.finished]
         empty = [run.repeat for run in runs if run.best is None]
@@ -86,6 +114,12 @@ def _trouble(result: ComparisonResult) -> list[str]:
 def count(n: int, word: str) -> str:
     """``1 trial``, ``2 trials``."""
     return f"{n} {word}" if n == 1 else f"{n} {word}s"
+
+
+def span(counts: list[int]) -> str:
+    """``6``, or ``4 to 6``."""
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _numbers(values: list[int]) -> str:

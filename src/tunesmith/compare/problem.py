@@ -9,7 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from tunesmith.distributions import BaseDistribution
+from tunesmith.compare.directions import Direction, checked_directions
+from tunesmith.compare.fingerprint import fingerprint
+from tunesmith.distributions import BaseDistribution, CategoricalDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.space import Space
 
@@ -22,6 +24,8 @@ class ComparableProblem(Protocol):
 
     - ``directions`` (default: minimize);
     - ``metrics`` or ``metric_names``: the names of what it reports, the objective first (default: ``"value"``);
+    - ``metric_directions``: metric name -> ``"minimize"`` or ``"maximize"`` (default: what their names tell; the
+      objective has its own);
     - ``describe()``: the problem in words, one or more lines;
     - ``evaluate_test(params, training_seed) -> {metric: value}``: train that configuration again and measure it on the
       test split. Absent or None: there is none. If some names start with ``test_``, these are the test metrics, and the
@@ -57,14 +61,18 @@ class FunctionProblem:
             that a noisy objective can be paired.
         space: what is searched; declared, because several methods need to know it before the first trial.
         name: a line that names the problem; the function's name by default. It also tells one comparison's folder from
-            another's, so give different problems different names.
+            another's, so give different problems different names. (An objective or test that was edited is told by its
+            source; what it calls is not looked at.)
         direction: ``"minimize"`` (default) or ``"maximize"``.
         metric_names: what the function reports, the objective first.
+        metric_directions: metric name -> ``"minimize"`` or ``"maximize"``, for metrics whose names do not tell; a name
+            counts for all splits (``"gain"`` for ``val_gain`` and ``test_gain``).
         test: optional ``test(params, seed) -> {metric: value}``, called once for the best configuration of each run.
         seed: from which training seeds are drawn.
 
     Raises:
-        InvalidTypeError: ``func`` is not callable, or ``space`` no space.
+        InvalidTypeError: ``func`` is not callable, ``space`` no space, or ``metric_directions`` no mapping.
+        InvalidValueError: an empty space, or an impossible direction.
     """
 
     def __init__(
@@ -75,6 +83,7 @@ class FunctionProblem:
         name: str | None = None,
         direction: str = "minimize",
         metric_names: Sequence[str] = ("value",),
+        metric_directions: Mapping[str, Direction] | None = None,
         test: Callable[[dict[str, Any], int], Mapping[str, float]] | None = None,
         seed: int = 0,
     ) -> None:
@@ -91,6 +100,7 @@ class FunctionProblem:
         self.name = name if name is not None else getattr(func, "__qualname__", type(func).__name__)
         self.directions = [direction]
         self.metric_names = list(metric_names)
+        self.metric_directions = checked_directions(metric_directions, metrics_of(self)[0], direction)
         self.seed = seed
         self.repeat = 0
 
@@ -114,8 +124,9 @@ class FunctionProblem:
         return self._test
 
     def to_dict(self) -> dict[str, Any]:
-        """The name and the seed; a function itself has no description that outlives the process."""
-        return {"kind": "function", "name": self.name, "seed": self.seed}
+        """The name, the seed, and hashes of the sources of objective and test."""
+        source = {"objective": fingerprint(self._func), "test": fingerprint(self._test)}
+        return {"kind": "function", "name": self.name, "seed": self.seed, "source": source}
 
     def describe(self) -> str:
         """The name."""
@@ -130,27 +141,30 @@ def _wanted(func: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(name for name in ("seed", "repeat") if name in parameters)
 
 
-def as_problem(problem: Any, space: Space | Mapping[str, Any] | None) -> Any:
+def as_problem(problem: Any, space: Space | Mapping[str, Any] | None, name: str | None = None) -> Any:
     """The problem that ``compare``'s first argument means.
 
     Raises:
         InvalidTypeError: when it is neither a problem nor a function with a space.
-        InvalidValueError: for several objectives.
+        InvalidValueError: for several objectives, or impossible directions of metrics.
     """
     if isinstance(problem, ComparableProblem):
         if space is not None:
             raise InvalidValueError("This problem has a space of its own; leave `space` out, or change the problem's.")
+        if name is not None:
+            raise InvalidValueError(f"A problem names itself; leave `name={name!r}` out, which is for plain functions.")
     elif callable(problem):
         if space is None:
             raise InvalidTypeError(
                 f"A comparison of a plain function needs its space: compare({_name(problem)}, ..., space={{...}})."
             )
-        problem = FunctionProblem(problem, space)
+        problem = FunctionProblem(problem, space, name=name)
     else:
         raise InvalidTypeError(f"A comparison needs a problem or a function with `space=`, not {problem!r}.")
     directions = list(getattr(problem, "directions", ["minimize"]))
     if len(directions) != 1:
         raise InvalidValueError(f"A comparison handles one objective, but this problem has {len(directions)}.")
+    metric_directions_of(problem)
     return problem
 
 
@@ -160,9 +174,33 @@ def direction_of(problem: Any) -> str:
     return str(getattr(first, "name", first)).lower()
 
 
+def metric_directions_of(problem: Any) -> dict[str, Direction]:
+    """Metric name -> ``"minimize"`` or ``"maximize"``, as far as the problem states it.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: impossible ones.
+    """
+    return checked_directions(
+        getattr(problem, "metric_directions", None), metrics_of(problem)[0], direction_of(problem)
+    )
+
+
 def metrics_of(problem: Any) -> list[str]:
     """The names of what the problem reports, the objective first."""
     return list(getattr(problem, "metrics", None) or getattr(problem, "metric_names", None) or ["value"])
+
+
+#: What a title names, and what it says when that is searched over.
+_AXES = (("model", "several models"), ("data", "several data sets"))
+
+
+def _one_or_several(space: Space, fields: Mapping[str, Any], name: str, several: str) -> str:
+    axis = space.get(name)
+    if axis is None:
+        return str(fields[name])
+    if axis.single() and isinstance(axis, CategoricalDistribution):
+        return str(axis.choices[0])
+    return several
 
 
 def title_of(problem: Any) -> str:
@@ -173,14 +211,19 @@ def title_of(problem: Any) -> str:
     fields = problem.to_dict()
     if {"data", "model"} <= set(fields):
         epochs = f", {fields['epochs']} epoch{'s' * (fields['epochs'] != 1)}" if "epochs" in fields else ""
-        return f"{fields['model']} on {fields['data']}{epochs}"
+        model, data = (_one_or_several(problem.space, fields, name, word) for name, word in _AXES)
+        return f"{model} on {data}{epochs}"
     return str(fields.get("name") or _name(problem))
 
 
 def description_of(problem: Any) -> str:
-    """The problem in words, maybe several lines; "" when it does not say."""
+    """The problem in words, maybe several lines; "" when it does not say.
+
+    Which repeat the problem stands at is left out: a comparison is over all of them.
+    """
     describe = getattr(problem, "describe", None)
-    return str(describe()).strip() if callable(describe) else ""
+    text = str(describe()).strip() if callable(describe) else ""
+    return text.replace(f", repeat {getattr(problem, 'repeat', None)}", "")
 
 
 def training_seed(problem: Any, number: int, params: Mapping[str, Any]) -> int:

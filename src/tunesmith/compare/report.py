@@ -182,8 +182,9 @@ def _optional(table: Any) -> str:
 
 def _subtitle(result: ComparisonResult) -> str:
     when = f", {result.finished[:10]}" if result.finished else ""
+    upto = "up to " if any(len(run.trials) < result.trials for run in result.runs) else ""
     return (
-        f"{len(result.labels)} methods, {result.trials} trials each, {result.repeats} "
+        f"{len(result.labels)} methods, {upto}{result.trials} trials each, {result.repeats} "
         f"repeat{'' if result.repeats == 1 else 's'}, seed {result.seed}{when}"
     )
 

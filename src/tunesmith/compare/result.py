@@ -12,15 +12,15 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from tunesmith.compare.directions import Direction, find_direction
 from tunesmith.distributions import choice_from_json, choice_to_json
 from tunesmith.exceptions import InvalidValueError
 from tunesmith.space import Space
 
 #: Raised by one when the meaning of a field changes.
 FORMAT = 1
-Direction = Literal["minimize", "maximize"]
 
 
 @dataclass
@@ -166,6 +166,7 @@ class ComparisonResult:
         remarks: sentences about this comparison that belong below Table I.
         complete: False when it was interrupted; the same call in the same folder goes on.
         started: ISO time (UTC) of the first session; ``finished`` of the last.
+        metric_directions: metric name -> ``"minimize"`` or ``"maximize"``, as far as the problem states it.
     """
 
     title: str
@@ -188,6 +189,7 @@ class ComparisonResult:
     started: str = ""
     finished: str = ""
     description: str = ""
+    metric_directions: dict[str, Direction] = field(default_factory=dict)
 
     @property
     def labels(self) -> list[str]:
@@ -311,13 +313,13 @@ def best_number(trials: Iterable[TrialRow], direction: Direction) -> int | None:
     return None if best is None else best.number
 
 
-def metric_direction(name: str, result: ComparisonResult) -> Direction:
-    """Whether larger or smaller values of a metric are better: the objective's own direction, else by its name."""
-    if name == result.objective:
-        return result.direction
-    lowered = name.lower()
-    up = ("acc", "f1", "auc", "score", "precision", "recall", "r2", "iou", "dice", "map", "reward", "return")
-    return "maximize" if any(word in lowered for word in up) else "minimize"
+def metric_direction(name: str, result: ComparisonResult) -> Direction | None:
+    """Whether larger or smaller values of a metric are better; None when neither the problem nor its name tells.
+
+    The objective has its own direction on every split, other metrics the one that the problem states, else the one
+    that the words of their names tell.
+    """
+    return find_direction(name, result.objective, result.direction, result.metric_directions)
 
 
 def _run_from_dict(data: dict[str, Any]) -> Run:

@@ -14,11 +14,13 @@ from typing import Any
 from tunesmith import logging
 from tunesmith.compare.folder import Folder
 from tunesmith.compare.methods import MethodSpec, ReadyMethod, method_sampler, parse_methods
-from tunesmith.compare.problem import as_problem
+from tunesmith.compare.problem import as_problem, direction_of
 from tunesmith.compare.result import ComparisonResult
 from tunesmith.compare.work import Comparison, Progress
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError, MissingDependencyError
+from tunesmith.numerics.streams import stream
 from tunesmith.space import Space
+from tunesmith.study import create_study
 
 __all__ = ["Progress", "compare"]
 
@@ -36,6 +38,7 @@ def compare(
     n_jobs: int = 1,
     on_progress: Callable[[Progress], None] | None = None,
     space: Space | Mapping[str, Any] | None = None,
+    name: str | None = None,
 ) -> ComparisonResult:
     """Compare search methods on one problem.
 
@@ -45,14 +48,15 @@ def compare(
     problem has one.
 
     The same call in the same folder goes on where it was interrupted and computes nothing twice; methods, repeats and
-    trials may be added. (A grid is laid out for its budget: with more trials it is another grid and starts anew; the
-    old study stays in the store.)
+    trials may be added. (A grid is laid out for its budget, and so are other methods that depend on it: with more
+    trials they are other methods and start anew; the old study stays in the store.) Failed trials are results, too:
+    they are not repeated. An edited objective function is refused in the folder of the old one.
 
     Args:
         problem: a ``tunesmith.train.Problem``, anything that follows
             :class:`~tunesmith.compare.problem.ComparableProblem`, or an objective function together with ``space``.
         methods: names such as ``["grid", "random", "sobol", "pso(inertia=0.7)", "optuna:tpe"]``; see
-            :func:`~tunesmith.compare.methods.parse_methods` for the other forms.
+            :func:`~tunesmith.compare.methods.parse_methods` for the other forms. They have no seeds of their own.
         trials: the budget of each study.
         repeats: studies a method; 8 is the least with which a difference among four methods can be significant.
         out: the folder for the store ``studies.jsonl``, the description ``comparison.json`` and ``result.json``.
@@ -61,6 +65,7 @@ def compare(
             the results.
         on_progress: called with a :class:`Progress`, one call at a time, maybe from another thread.
         space: of a plain objective function.
+        name: of a plain objective function, for titles and to tell one folder from another; by default the function's.
 
     Returns:
         The result, also saved as ``result.json``.
@@ -70,14 +75,19 @@ def compare(
         StorageInternalError: another process is working in the folder.
         KeyboardInterrupt: passed on; what was finished is kept.
     """
-    problem = as_problem(problem, space)
+    problem = as_problem(problem, space, name)
     trials, repeats = _positive(trials, "trials"), _positive(repeats, "repeats")
     jobs = (os.cpu_count() or 1) if n_jobs == -1 else _positive(n_jobs, "n_jobs")
-    ready, skipped = _ready(parse_methods(methods), problem.space, trials)
-    comparison = Comparison(problem, ready, skipped, trials, repeats, _natural(seed, "seed"), jobs, on_progress)
+    seed = _natural(seed, "seed")
+    with _quiet():
+        ready, skipped = _ready(parse_methods(methods), problem, trials)
+    comparison = Comparison(problem, ready, skipped, trials, repeats, seed, jobs, on_progress)
     folder = Folder(out)
     with folder.owned(), _quiet():
-        return comparison.run(folder)
+        result = comparison.run(folder)
+    if comparison.computed == 0:
+        _logger.info("Nothing was computed: all results come from the folder %r.", str(folder.path))
+    return result
 
 
 def _positive(value: Any, name: str) -> int:
@@ -94,17 +104,45 @@ def _natural(value: Any, name: str) -> int:
     return value
 
 
-def _ready(specs: list[MethodSpec], space: Space, trials: int) -> tuple[list[ReadyMethod], dict[str, str]]:
+def _ready(specs: list[MethodSpec], problem: Any, trials: int) -> tuple[list[ReadyMethod], dict[str, str]]:
+    """The methods that can take part, and why the others cannot.
+
+    Each is asked for a first configuration, so that an impossible one fails here and not after hours of training.
+    """
     ready, skipped = [], {}
     for spec in specs:
         try:
-            ready.append(method_sampler(spec, space, trials))
+            method = method_sampler(spec, problem.space, trials)
+            _refuse_seed(method)
+            _try(method, problem, trials)
+            ready.append(method)
         except MissingDependencyError as error:
             skipped[spec.label] = str(error)
             _logger.warning("The method %s is skipped: %s", spec.label, error)
     if not ready:
         raise MissingDependencyError(f"No method is left to compare: {skipped}.")
     return ready, skipped
+
+
+def _refuse_seed(method: ReadyMethod) -> None:
+    seed = method.sampler.study_seed
+    if seed is not None and seed != getattr(type(method.sampler), "seed", None):
+        raise InvalidValueError(
+            f"The method {method.spec.label!r} has a seed of its own, but seeds of methods follow from compare's seed; "
+            f"leave seed={seed!r} out."
+        )
+
+
+def _try(method: ReadyMethod, problem: Any, trials: int) -> None:
+    study = create_study(
+        sampler=method.sampler, pruner="nop", direction=direction_of(problem), seed=0, space=problem.space,
+        budget=method.budget(trials),
+    )  # fmt: skip
+    try:
+        method.sampler.propose(problem.space, study.history, stream(0, 0), 1)
+    except (InvalidValueError, InvalidTypeError) as error:
+        kind = InvalidTypeError if isinstance(error, InvalidTypeError) else InvalidValueError
+        raise kind(f"The method {method.spec.label!r} cannot search this problem: {error}") from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.compare import analysis, formatting
-from tunesmith.compare.notes import count, notes
+from tunesmith.compare.notes import count, notes, span
 from tunesmith.compare.render import Cell, Column, Table, escape_markdown, markdown, plain, print_table
 from tunesmith.compare.result import ComparisonResult, Run, TrialRow
 from tunesmith.numerics.statistics import EXACT_TIED
@@ -26,8 +26,12 @@ def table_one(result: ComparisonResult) -> Table:
     """Table I: mean ± sd over repeats of what each method's best configuration reached, and the time it took."""
     measures = _measures(result)
     columns = [Column("method", "left")] + [Column(header, rank=rank) for _, header, rank in measures]
-    columns += [Column("training time", rank=2), Column("runs", rank=3)]
+    counts = analysis.trial_counts(result)
+    uneven = any(n != result.trials for label in counts for n in counts[label])
+    columns += [Column("trials", rank=1)] * uneven + [Column("training time", rank=2), Column("runs", rank=3)]
     cells = [[Cell(label) for label in result.labels]] + [_measure_cells(result, key) for key, _, _ in measures]
+    if uneven:
+        cells.append([_trials_cell(counts[label]) for label in result.labels])
     cells.append(_time_cells(result))
     cells.append([_runs_cell(result, label) for label in result.labels])
     rows = [list(row) for row in zip(*cells, strict=True)]
@@ -66,6 +70,10 @@ def _time_cells(result: ComparisonResult) -> list[Cell]:
     summaries = [analysis.summary(result, m, "train_seconds") for m in result.labels]
     texts = formatting.seconds_column([(s.mean, s.sd) for s in summaries])
     return [Cell(text, s.mean) for text, s in zip(texts, summaries, strict=True)]
+
+
+def _trials_cell(counts: list[int]) -> Cell:
+    return Cell(span(counts), sum(counts) / len(counts)) if counts else Cell(formatting.NOTHING, None)
 
 
 def _runs_cell(result: ComparisonResult, label: str) -> Cell:
@@ -159,8 +167,12 @@ def _test_notes(result: ComparisonResult, family: analysis.Family) -> list[str]:
 
 
 def all_tests(result: ComparisonResult, *, alpha: float = analysis.ALPHA, reference: str | None = None) -> list[Table]:
-    """The tests on the objective, then on the first test metric (a family of its own) when there is one."""
-    measures = ["value"] + [key for key, _, _ in _measures(result) if key.startswith("test:")][:1]
+    """The tests on the objective, then on the first test metric (a family of its own) when there is one.
+
+    Test metrics of which it is not known what is better are passed over.
+    """
+    tested = [key for key, _, _ in _measures(result) if key.startswith("test:")]
+    measures = ["value"] + [key for key in tested if analysis.measure_direction(result, key) is not None][:1]
     if len(result.labels) < 2:
         return []
     return [pair_table(result, key, alpha=alpha, reference=reference) for key in measures]

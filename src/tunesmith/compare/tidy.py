@@ -7,7 +7,7 @@ from typing import Any
 
 from tunesmith.compare import analysis
 from tunesmith.compare.render import csv_text
-from tunesmith.compare.result import ComparisonResult, metric_direction
+from tunesmith.compare.result import ComparisonResult, Direction, Run, metric_direction
 from tunesmith.compare.tables import metrics_of_test
 
 
@@ -31,7 +31,8 @@ def trials_csv(result: ComparisonResult) -> str:
 def runs_csv(result: ComparisonResult) -> str:
     """One row a run: its seed, its best configuration with validation and test metrics, counts and times.
 
-    ``best_val_*`` is the best value of that metric in any complete trial, ``val_*`` that of the chosen configuration.
+    ``best_val_*`` is the best value of that metric in any complete trial (empty when it is not known which values are
+    better), ``val_*`` that of the chosen configuration.
     """
     params = _param_names(result)
     headers = ["method", "repeat", "study", "seed", "finished", "trials", "failed", "best_trial"]
@@ -44,7 +45,7 @@ def runs_csv(result: ComparisonResult) -> str:
         row: list[Any] = [run.method, run.repeat, run.study, run.seed, int(run.finished), len(run.trials)]
         row += [run.n_failed, run.best]
         row += [best.metrics.get(m) if best else None for m in result.metrics]
-        row += [run.best_metric(m, metric_direction(m, result)) for m in result.metrics]
+        row += [_best(run, m, metric_direction(m, result)) for m in result.metrics]
         row += [run.test.get(m) for m in result.test_metrics]
         row += [best.params.get(p) if best else None for p in params]
         rows.append([*row, run.train_seconds, run.wall_seconds, run.test_seconds])
@@ -52,14 +53,19 @@ def runs_csv(result: ComparisonResult) -> str:
 
 
 def pairs_csv(result: ComparisonResult, *, alpha: float = analysis.ALPHA, reference: str | None = None) -> str:
-    """One row a pair and measure (the objective, and every test metric)."""
+    """One row a pair and measure (the objective, and every test metric whose direction is known)."""
     headers = ["measure", "first", "second", "pairs", "mean_difference", "rank_biserial", "A", "p", "p_holm", "winner"]
     rows: list[list[Any]] = []
-    for measure in ["value", *(f"test:{m}" for m in metrics_of_test(result))]:
+    known = [m for m in metrics_of_test(result) if metric_direction(m, result) is not None]
+    for measure in ["value", *(f"test:{m}" for m in known)]:
         family = analysis.pair_tests(result, measure, alpha=alpha, reference=reference)
         name = f"val:{result.objective}" if measure == "value" else measure
         rows += [[name, t.first, t.second, t.n, *map(_known, _numbers(t)), t.winner] for t in family.tests]
     return csv_text(headers, rows)
+
+
+def _best(run: Run, name: str, direction: Direction | None) -> float | None:
+    return None if direction is None else run.best_metric(name, direction)
 
 
 def _field(where: str, name: str) -> str:

@@ -27,7 +27,14 @@ from tunesmith.compare.collect import (
 from tunesmith.compare.environment import environment
 from tunesmith.compare.folder import Folder
 from tunesmith.compare.methods import ReadyMethod, sampler_seed
-from tunesmith.compare.problem import description_of, direction_of, metrics_of, title_of, training_seed
+from tunesmith.compare.problem import (
+    description_of,
+    direction_of,
+    metric_directions_of,
+    metrics_of,
+    title_of,
+    training_seed,
+)
 from tunesmith.compare.result import ComparisonResult, Method, Run
 from tunesmith.pruners import get_pruner
 from tunesmith.storages import BaseStorage, get_storage
@@ -91,6 +98,7 @@ class Comparison:
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._done = 0
+        self.computed = 0  # trials and test evaluations of this session
         self._failed = False  # the first failure is logged with its traceback, the others are only counted
 
     # -- the whole ----------------------------------------------------------------------------------------------
@@ -195,7 +203,7 @@ class Comparison:
         study = create_study(
             storage=store, study_name=method.study_name(repeat), sampler=method.sampler, pruner=get_pruner("nop"),
             direction=self.direction, seed=sampler_seed(self.seed, method.spec.label, repeat), space=self.problem.space,
-            load_if_exists=True,
+            budget=method.budget(self.trials), load_if_exists=True,
         )  # fmt: skip
         if study.metric_names is None:
             study.set_metric_names(self.metrics[:1])
@@ -204,32 +212,42 @@ class Comparison:
     def _one_study(self, study: Study, method: ReadyMethod, repeat: int, runs: dict[tuple[str, int], Run]) -> None:
         label = method.spec.label
         problem = self.problem.for_repeat(repeat)
-        missing = self.trials - count_finished(study, self.trials)
-        if missing > 0 and study.user_attrs.get(EXHAUSTED) is None:
+        if count_finished(study, self.trials) < self.trials and study.user_attrs.get(EXHAUSTED) is None:
             self._tell("study", label, repeat)
-            self._evaluate(study, problem, label, repeat, missing)
+            self._evaluate(study, problem, label, repeat)
         self._test(study, problem, method, repeat, runs)
         self._tell("done", label, repeat)
 
-    def _evaluate(self, study: Study, problem: Any, label: str, repeat: int, missing: int) -> None:
+    def _evaluate(self, study: Study, problem: Any, label: str, repeat: int) -> None:
         begin = time.monotonic()
         try:
-            study.optimize(
-                self._objective(problem, label, repeat), n_trials=missing, catch=(Exception,),
-                callbacks=[lambda s, trial: self._after(s, trial, label, repeat)],
-            )  # fmt: skip
+            self._fill(study, problem, label, repeat)
         finally:
             before = float(study.user_attrs.get(WALL, 0.0))
             study.set_user_attr(WALL, before + time.monotonic() - begin)
-        if self._stop.is_set():
-            raise _Stop
+
+    def _fill(self, study: Study, problem: Any, label: str, repeat: int) -> None:
+        """Run trials until the budget is used, or until another call brings none."""
+        objective = self._objective(problem, label, repeat)
+        callbacks = [lambda s, trial: self._after(s, trial, label, repeat)]
+        before = count_finished(study, self.trials)
+        study.optimize(objective, n_trials=0)  # runs nothing, but gives up what has killed its process too often
         found = count_finished(study, self.trials)
-        if found < self.trials:  # the loop ended by itself: nothing left to propose
-            study.set_user_attr(EXHAUSTED, found)
+        with self._lock:
+            self._done += found - before
+        while found < self.trials:
+            study.optimize(objective, n_trials=self.trials - found, catch=(Exception,), callbacks=callbacks)
+            if self._stop.is_set():
+                raise _Stop
+            before, found = found, count_finished(study, self.trials)
+            if found == before:  # the loop ended by itself: nothing left to propose
+                study.set_user_attr(EXHAUSTED, found)
+                return
 
     def _after(self, study: Study, trial: Any, label: str, repeat: int) -> None:
         with self._lock:
             self._done += 1
+            self.computed += 1
         self._tell("told", label, repeat, trial.number, value=trial.value)
         if trial.state == TrialState.FAIL and not self._failed:
             self._failed = True
@@ -281,6 +299,8 @@ class Comparison:
         if evaluate is None or not run.finished or run.best is None or key_of_test(run.best) in study.user_attrs:
             return
         self._tell("test", run.method, repeat, run.best)
+        with self._lock:
+            self.computed += 1
         best = next(t for t in study.trials if t.number == run.best)
         seed = training_seed(problem, run.best, best.params)
         begin = time.monotonic()
@@ -319,6 +339,7 @@ class Comparison:
             skipped=self.skipped, trials=self.trials, repeats=self.repeats, seed=self.seed, n_jobs=self.n_jobs,
             runs=ordered, environment=where, remarks=remarks(description["sessions"]), complete=complete,
             started=description["sessions"][0]["started"], finished=utc(),
+            metric_directions=metric_directions_of(self.problem),
         )  # fmt: skip
 
     def _tell(

@@ -31,6 +31,8 @@ FloatArray = NDArray[np.float64]
 EXACT_UNTIED = 50
 #: Up to here the null distribution given tied ranks is computed by convolution (n^3 additions).
 EXACT_TIED = 100
+#: Differences up to this part of the larger operand are rounding.
+ROUNDING = 8 * float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class SignedRank:
 
     Attributes:
         n: number of pairs.
-        zeros: how many of the differences are exactly zero.
+        zeros: how many of the differences are zero.
         w_plus: sum of the ranks of the positive differences.
         w_minus: sum of the ranks of the negative differences.
         p: two-sided p-value; 1.0 when every difference is zero.
@@ -59,7 +61,8 @@ def wilcoxon_signed_rank(x: ArrayLike, y: ArrayLike | None = None) -> SignedRank
 
     The null hypothesis: the differences ``x - y`` are symmetric about zero, so that each sign is a fair coin.
 
-    - Ties among the absolute differences share their mean rank.
+    - Ties among the absolute differences share their mean rank. What differs by rounding only is equal (see
+      :func:`paired_differences`).
     - Zero differences follow Pratt (1959): they take part in the ranking, then drop out of both sums. (Dropping
       them before ranking can turn more evidence for equality into a smaller p-value.)
     - p is exact: from ``scipy.stats.wilcoxon`` without ties or zeros and n <= 50, else, up to 100 pairs, from the
@@ -91,17 +94,45 @@ def wilcoxon_signed_rank(x: ArrayLike, y: ArrayLike | None = None) -> SignedRank
     return SignedRank(n, zeros, w_plus, w_minus, min(1.0, p), "exact" if exact else "normal")
 
 
+def paired_differences(x: ArrayLike, y: ArrayLike) -> FloatArray:
+    """``x - y`` without what only rounding has put there, so that ranks are those of exact arithmetic.
+
+    Accuracies such as 0.834 and 0.833 are rounded numbers, so their difference is a little off 0.001, and not by the
+    same amount for every pair. With tol = 8 eps max(|x|, |y|) of a pair, a difference up to tol is 0, and absolute
+    differences within tol of each other are made equal. Two equal infinities differ by 0.
+
+    Args:
+        x: (n,) values of one sample.
+        y: (n,) values of the other sample, paired with ``x``.
+
+    Raises:
+        InvalidValueError: for NaN, different lengths, or no pair at all.
+    """
+    a, b = _vector(x, "x"), _vector(y, "y")
+    if len(a) != len(b):
+        raise InvalidValueError(f"Paired samples have the same length, but these have {len(a)} and {len(b)}.")
+    with np.errstate(invalid="ignore", over="ignore"):
+        d = np.where(a == b, 0.0, a - b)
+    size = np.maximum(np.abs(a), np.abs(b))
+    tolerance = np.where(np.isfinite(size), ROUNDING * size, 0.0)
+    d = np.where(np.abs(d) <= tolerance, 0.0, d)
+    order = np.argsort(np.abs(d), kind="stable")
+    first = width = 0.0  # of the ties at hand: the smallest difference, and the widest tolerance
+    for i in order[d[order] != 0].tolist():
+        width = max(width, float(tolerance[i]))
+        if abs(d[i]) > first + width:
+            first, width = abs(float(d[i])), float(tolerance[i])
+        else:
+            d[i] = math.copysign(first, d[i])
+    return d
+
+
 def _differences(x: ArrayLike, y: ArrayLike | None) -> FloatArray:
     a = _vector(x, "x")
-    if y is not None:
-        b = _vector(y, "y")
-        if len(a) != len(b):
-            raise InvalidValueError(f"Paired samples have the same length, but these have {len(a)} and {len(b)}.")
-        with np.errstate(invalid="ignore"):
-            a = a - b
-        if np.isnan(a).any():
-            raise InvalidValueError("The difference of two equal infinities is undefined; leave such pairs out.")
-    return a
+    b = np.zeros_like(a) if y is None else _vector(y, "y")
+    if len(a) == len(b) and (np.isinf(a) & (a == b)).any():
+        raise InvalidValueError("The difference of two equal infinities is undefined; leave such pairs out.")
+    return paired_differences(a, b)
 
 
 def _vector(values: ArrayLike, name: str) -> FloatArray:
@@ -214,10 +245,14 @@ def a12_magnitude(value: float) -> str:
 
 
 def mean_sd(values: ArrayLike) -> tuple[float, float]:
-    """Mean and standard deviation with n - 1 in the denominator; the latter is NaN for a single value."""
+    """Mean and standard deviation with n - 1 in the denominator; the latter is NaN for a single value.
+
+    With infinite values the mean is infinite (NaN when both infinities are there), and there is no deviation.
+    """
     a = _vector(values, "values")
     if not np.isfinite(a).all():
-        return float(a.sum()), math.nan
+        with np.errstate(invalid="ignore"):  # inf - inf
+            return float(a.sum()), math.nan
     return float(a.mean()), float(a.std(ddof=1)) if len(a) > 1 else math.nan
 
 

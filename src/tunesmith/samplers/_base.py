@@ -75,6 +75,11 @@ class BaseSampler(ABC):
         return False
 
     @property
+    def uses_budget(self) -> bool:
+        """Whether proposals depend on ``history.budget``, so that another budget makes another search."""
+        return False
+
+    @property
     def study_seed(self) -> int | None:
         """The seed a study made with this sampler gets, or ``None`` for a fresh one."""
         return getattr(self, "seed", None)

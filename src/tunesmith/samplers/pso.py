@@ -22,8 +22,11 @@ from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.history import History
 from tunesmith.numerics.low_discrepancy import MAX_SOBOL_DIMENSION, points
 from tunesmith.samplers._base import BaseSampler, Proposal
-from tunesmith.samplers._swarm import Latent, Swarm, read_swarm
+from tunesmith.samplers._swarm import Latent, Swarm, Visited, read_swarm
 from tunesmith.space import FloatArray, Space
+
+#: How often a step that leads to a known configuration is drawn again.
+REDRAWS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,10 @@ class PSOSampler(BaseSampler):
     integers and steps are the bin in which it lies (the exact position stays in the tag). A choice has one coordinate
     for each of its values and takes the value whose coordinate is largest, so no order is invented (the one-hot
     coding of Garrido-Merchan and Hernandez-Lobato 2020, Neurocomputing 380, 20-35).
+
+    *Discrete spaces*: where every active parameter has countably many values, a step may lead to a configuration that
+    was evaluated already. Then r1 and r2 are drawn again, at most 10 times, until it leads to a new one; if none does,
+    the first draw stands, so a swarm that has gathered in one place does repeat itself.
 
     *Other trials* (enqueued, added, of the first define-by-run trial, or from before the space changed) become
     memories: such a trial is taken for a position that particle number ``trial number mod swarm size`` (or the
@@ -147,12 +154,14 @@ class PSOSampler(BaseSampler):
         if not len(space):
             return [Proposal({})] * n
         swarm = read_swarm(history, space, self.swarm_size)
+        visited = Visited(space, history)
         found = []
         for _ in range(n):
             generation, i = swarm.next_member()
-            x, v = self._move(swarm, generation, i, history, rng)
+            x, v = self._move(swarm, generation, i, history, rng, visited)
             swarm.add(generation, i, x, v)
             params = space.to_params(space.decode(swarm.latent.decode(x)))
+            visited.add(params)
             tags = {"pso.x": x.tolist(), "pso.v": v.tolist(), "pso.g": generation, "pso.i": i, "pso.s": swarm.space_id}
             found.append(Proposal(params, tags))
         return found
@@ -160,12 +169,24 @@ class PSOSampler(BaseSampler):
     # -- one particle -------------------------------------------------------------------------------------------
 
     def _move(
-        self, swarm: Swarm, generation: int, i: int, history: History, rng: np.random.Generator
+        self, swarm: Swarm, generation: int, i: int, history: History, rng: np.random.Generator, visited: Visited
     ) -> tuple[FloatArray, FloatArray]:
-        """Position and velocity of particle ``i`` in ``generation``."""
+        """Position and velocity of particle ``i`` in ``generation``: the first draw that leads to something new."""
         last = swarm.last(i, generation)
         if last is None:
             return self._begin(swarm.latent, generation * self.swarm_size + i, history.seed, rng)
+        first = step = self._step(swarm, generation, i, history, rng, last)
+        for _ in range(REDRAWS):
+            if not visited.has(swarm.latent.decode(step[0])):
+                return step
+            step = self._step(swarm, generation, i, history, rng, last)
+        return first if visited.has(swarm.latent.decode(step[0])) else step
+
+    def _step(
+        self, swarm: Swarm, generation: int, i: int, history: History, rng: np.random.Generator,
+        last: tuple[FloatArray, FloatArray],
+    ) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+        """One draw of a step from ``last``."""
         x, v = last
         memories = swarm.memories(generation)
         own = memories.get(i)
@@ -198,6 +219,11 @@ class PSOSampler(BaseSampler):
             return range(self.swarm_size)
         side = self.neighbors // 2
         return sorted({k % self.swarm_size for k in range(i - side, i + side + 1)})
+
+    @property
+    def uses_budget(self) -> bool:
+        """Whether the inertia falls over the study's budget."""
+        return isinstance(self.inertia, tuple)
 
     @property
     def _attraction(self) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", technical report, University of
 Toronto, 2009. Read from ``TUNESMITH_DATA/cifar-10-batches-bin`` (the binary version) or ``cifar-10-batches-py`` (the
-Python version), else the binary version is downloaded.
+Python version), whichever has all of its files, else the binary version is downloaded.
 
 In the binary version a record is 3,073 bytes: the label, then 1,024 red, 1,024 green and 1,024 blue pixels, row by
 row. In the Python version a batch is a pickled dictionary with the same pixels under ``data`` and ``labels``; because
@@ -15,6 +15,7 @@ import codecs
 import io
 import pickle
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith.exceptions import MissingDependencyError
 from tunesmith.train.data import _files
 from tunesmith.train.dataset import Dataset
-from tunesmith.train.errors import DataDamagedError
+from tunesmith.train.errors import DataDamagedError, DataNotFoundError
 
 PIXELS = 3 * 32 * 32
 ARCHIVE = "cifar-10-binary.tar.gz"
@@ -110,27 +112,57 @@ def _read_folder(folder: Path, hashes: dict[str, str], parse: Callable[[bytes, s
     return batches
 
 
+def _complete(folder_name: str, hashes: dict[str, str], missing: list[str]) -> Path | None:
+    """The first folder of that name that has all files; of others, what is missing is added to ``missing``."""
+    for place in ("", "cifar10", "CIFAR10"):
+        folder = _files.find([folder_name], (place,))
+        if folder is None:
+            continue
+        absent = [name for name in hashes if not (folder / name).is_file()]
+        if not absent:
+            return folder
+        missing.append(f"{folder} lacks {', '.join(absent)}")
+    return None
+
+
 def _read_archive(path: Path) -> list[Batch]:
     batches = []
     try:
         with tarfile.open(path) as archive:
-            for name in BINARY:
+            for name, expected in BINARY.items():
                 member = archive.extractfile(f"cifar-10-batches-bin/{name}")
-                batches.append(parse_binary(member.read() if member else b"", f"{path}:{name}"))
-    except (tarfile.TarError, KeyError, OSError, EOFError) as error:
+                content = member.read() if member else b""
+                _files.check(content, expected, f"{path}:{name}")
+                batches.append(parse_binary(content, f"{path}:{name}"))
+    except (tarfile.TarError, zlib.error, KeyError, OSError, EOFError) as error:
         raise DataDamagedError(f"{path} is a damaged archive ({error}); delete it and fetch it again.") from None
     return batches
 
 
+def _download(missing: list[str]) -> Path:
+    wanted = "cifar-10-batches-bin/{data_batch_1..5,test_batch}.bin (or cifar-10-batches-py)"
+    try:
+        return _files.download("cifar10", ARCHIVE, URLS, ARCHIVE_HASH, wanted)
+    except (DataNotFoundError, MissingDependencyError) as error:
+        if not missing:
+            raise
+        raise DataNotFoundError(f"{'; '.join(missing)}. {error}") from None
+
+
 def load() -> Dataset:
-    """The official training and test parts."""
-    if folder := _files.find(["cifar-10-batches-bin"], ("", "cifar10", "CIFAR10")):
+    """The official training and test parts: from the first folder that has all files, else from the archive.
+
+    Raises:
+        DataNotFoundError: no folder is complete (what is missing is said) and there is no download.
+        DataDamagedError: a file is not the official one.
+    """
+    missing: list[str] = []
+    if folder := _complete("cifar-10-batches-bin", BINARY, missing):
         batches = _read_folder(folder, BINARY, parse_binary)
-    elif folder := _files.find(["cifar-10-batches-py"], ("", "cifar10", "CIFAR10")):
+    elif folder := _complete("cifar-10-batches-py", PYTHON, missing):
         batches = _read_folder(folder, PYTHON, parse_python)
     else:
-        wanted = "cifar-10-batches-bin/{data_batch_1..5,test_batch}.bin (or cifar-10-batches-py)"
-        batches = _read_archive(_files.download("cifar10", ARCHIVE, URLS, ARCHIVE_HASH, wanted))
+        batches = _read_archive(_download(missing))
     images = np.concatenate([images for images, _ in batches[:-1]])
     labels = np.concatenate([labels for _, labels in batches[:-1]])
     return Dataset("cifar10", images, labels, *batches[-1], 10)
