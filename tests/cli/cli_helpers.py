@@ -27,7 +27,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 def cli(*args: str, env: Mapping[str, str | None] | None = None, stdin: str | None = None) -> Result:
     """Run the command line in this process; an unexpected exception is raised, not hidden."""
     clean = {"TUNESMITH_STORAGE": None, "TUNESMITH_DEBUG": None, "COLUMNS": None}
-    result = CliRunner().invoke(app, list(args), env={**clean, **(env or {})}, input=stdin)
+    result = CliRunner().invoke(app, list(args), prog_name="tunesmith", env={**clean, **(env or {})}, input=stdin)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

@@ -89,9 +89,9 @@ def test_the_example_is_valid() -> None:
         ("problem: {epochs: 3}", "Unknown key 'problem.epochs'"),
         ("space: {lr: {type: float, hgih: 1}}", "Unknown key 'space.lr.hgih'; known in 'space.lr': type, low, high"),
         ("space: {lr: {type: float, low: 2, high: 1}}", "space.lr: `low <= high` must hold"),
-        ("trials: many", "'trials' must be an integer, but is 'many'"),
-        ("trials: 2.5", "'trials' must be an integer, but is 2.5"),
-        ("repeats: true", "'repeats' must be an integer, but is True"),
+        ("trials: many", "'trials' must be an integer of at least 1, but is 'many'"),
+        ("trials: 2.5", "'trials' must be an integer of at least 1, but is 2.5"),
+        ("repeats: true", "'repeats' must be an integer of at least 1, but is True"),
         ("problem: digits", "'problem' must be a mapping"),
         ("space: [1]", "'space' must be small, medium, large, or a mapping"),
         ("methods: 3", "'methods' must be a list"),
@@ -123,7 +123,7 @@ def test_mistakes_in_a_file_name_the_file_and_the_path(text: str, message: str, 
         (["--methods", "random,random"], "methods: The methods ['random'] appear twice"),
         (["--methods", ""], "`methods` is empty"),
         (["--methods", "pso(inertia)"], "cannot be read"),
-        (["--jobs", "0"], "must be at least 1"),
+        (["--jobs", "0"], "--jobs takes an integer of at least 1 (or -1), not '0'"),
     ],
 )
 def test_impossible_flags(flags: list[str], message: str, tmp_path: Path) -> None:
@@ -134,6 +134,16 @@ def test_impossible_flags(flags: list[str], message: str, tmp_path: Path) -> Non
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert "There is no file" in bad("compare", str(tmp_path / "none.yaml"))
     assert cli("compare", "--trials", "0").exit_code == 2
+
+
+@pytest.mark.parametrize("kind", ["file", "below a file"])
+def test_a_folder_that_cannot_be_made(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    folder = tmp_path / "taken" if kind == "file" else tmp_path / "taken" / "below"
+    message = bad("compare", "--trials", "1", "--repeats", "1", "--epochs", "1", "--quiet", "--out", str(folder))
+    assert str(folder) in message
+    assert "name another" in message.lower()
+    assert (tmp_path / "taken").read_text() == "mine"
 
 
 # -- progress ------------------------------------------------------------------------------------------------------
@@ -299,7 +309,10 @@ def test_quiet_says_nothing_but_the_result(compared: tuple[Path, str, str], monk
     assert type(progress.choose(tally, False, "plan")) is progress.Plain
 
 
-def test_interrupted_and_resumed_it_is_what_it_would_have_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_and_resumed_it_is_what_it_would_have_been(
+    how: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written(tmp_path, TINY.replace("trials: 3", "trials: 5").replace("repeats: 2", "repeats: 1"))
     args = ["compare", "experiment.yaml", "--epochs", "12", "--methods", "random"]
     running = subprocess.Popen(
@@ -314,9 +327,9 @@ def test_interrupted_and_resumed_it_is_what_it_would_have_been(tmp_path: Path, m
         if os.path.exists(storage) and tunesmith.get_all_study_names(storage):
             states = [t.state for t in _first_study(storage).trials]
             done = states.count(TrialState.COMPLETE)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(how)
     out, err = running.communicate(timeout=60)
-    assert running.returncode == 130, (out, err)
+    assert running.returncode == 128 + how, (out, err)
     assert out == ""
     assert "Traceback" not in err
     assert re.search(r"Interrupted: \d of 5 trials are done and kept in cut/\. The same command goes on", err)

@@ -101,7 +101,7 @@ def test_enqueue_from_a_file_and_only_once(filled: str, tmp_path: Path) -> None:
     ("args", "message"),
     [
         ([], "Give the configuration as --param lr=0.01"),
-        (["-p", "lr=0.01", "--params", "{}"], "Give the configuration as --param lr=0.01"),
+        (["-p", "lr=0.01", "--params", "{}"], "either as --params or as --param, not both"),
         (["-p", "lr"], "'lr' is no assignment"),
         (["-p", "ler=0.01"], "This study has no parameter 'ler'; known: lr, opt, n. Did you mean 'lr'?"),
         (["-p", "lr=3"], "3 is no value of 'lr': FloatDistribution(low=0.0001, high=0.1"),
@@ -224,3 +224,32 @@ def test_tell_what_is_no_result_and_twice(filled: str) -> None:
     study.ask({"x": FloatDistribution(0, 1)})
     told = good("tell", "two", "-s", filled, "-n", "3", "-v", "1", "-v", "2")
     assert told == "Trial 3 of 'two': COMPLETE, 1.0, 2.0\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("digits", ["1", "2"], "The study 'digits' has 1 objective, so --values is given once, but got 2 values"),
+        ("two", ["1"], "has 2 objectives (minimize, maximize), so --values is given 2 times, but got 1 value: [1.0]"),
+    ],
+)
+def test_tell_with_another_number_of_values_leaves_the_trial_open(
+    name: str, values: list[str], message: str, filled: str
+) -> None:
+    study = load(name, filled)
+    number = study.ask({"x": FloatDistribution(0, 1)}).number
+    study.storage.close()
+    given = [part for value in values for part in ("--values", value)]
+    assert message in bad("tell", name, "-s", filled, "--number", str(number), *given)
+    assert load(name, filled).trials[number].state is TrialState.RUNNING
+
+
+def test_create_with_options_of_a_stopping_rule(storage: str) -> None:
+    good("create", "s", "-s", storage, "--pruner", "percentile(percentile=10, n_warmup_steps=2)")
+    pruner = load("s", storage).pruner
+    assert (pruner.percentile, pruner.n_warmup_steps) == (10, 2)  # type: ignore[attr-defined]
+    assert "nonsense" in bad("create", "t", "-s", storage, "--pruner", "median(nonsense=1)")
+    assert "known: " in bad("create", "t", "-s", storage, "--pruner", "mediam")
+    text = bad("create", "t", "-s", storage, "--space", '{"lr": {"type": "float", "low": 1, "high": 2, "lgo": true}}')
+    assert "Did you mean 'space.lr.log'?" in text
+    assert "add --skip-if-exists" in bad("create", "s", "-s", storage)

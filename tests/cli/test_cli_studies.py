@@ -84,7 +84,7 @@ def test_show_as_json_is_strict(filled: str) -> None:
 
 
 def test_show_of_several_objectives_and_of_nothing(filled: str) -> None:
-    assert "Best: 2 trials that no other beats" in good("show", "two", "-s", filled)
+    assert "Best: 2 trials that no other one beats in every objective" in good("show", "two", "-s", filled)
     text = good("show", "empty", "-s", filled)
     assert "Best: no trial is complete yet." in text
     assert "none yet" in text
@@ -128,7 +128,7 @@ def test_a_typing_error_makes_no_file(command: str, storage: str, tmp_path: Path
         ("", "No storage is named"),
         ("sqlite://", "a database in memory"),
         ("study.db", "A database is written sqlite:///study.db"),
-        ("postgresql://localhost/x", "not understood"),
+        ("postgresql://localhost/x", "PostgreSQL and Redis are not there yet"),
     ],
 )
 def test_storages_that_are_none(storage: str, message: str) -> None:
@@ -184,6 +184,17 @@ def test_trials_as_a_table(filled: str) -> None:
     assert [line for line in lines if "*" in line] == [lines[4]]
     assert good("trials", "empty", "-s", filled) == "No trials.\n"
     assert good("trials", "digits", "-s", filled, "--states", "paused") == "No such trials.\n"
+
+
+def test_a_waiting_trial_shows_what_was_enqueued(filled: str) -> None:
+    waiting = good("trials", "digits", "-s", filled).splitlines()[-1]
+    assert waiting.split()[:4] == ["6", "waiting", "-", "0.06"]
+
+
+def test_piped_lines_end_where_their_text_ends(filled: str) -> None:
+    for command in (["studies"], ["show", "digits"], ["best", "two"], ["trials", "digits"], ["names"]):
+        given = ["-s", filled] if command != ["names"] else []
+        assert [line for line in good(*command, *given).splitlines() if line != line.rstrip()] == []
 
 
 def test_a_narrow_terminal_says_what_it_leaves_out(filled: str) -> None:
@@ -250,7 +261,7 @@ def test_export_never_overwrites_unasked(filled: str, tmp_path: Path) -> None:
     assert own.read_bytes() == before
     assert "The format of 'out.xlsx' is not clear" in bad("export", "digits", "-s", filled, "-o", "out.xlsx")
     assert "is a folder" in bad("export", "digits", "-s", filled, "-o", str(tmp_path), "-f", "csv")
-    bad("export", "digits", "-s", filled, "-o", str(tmp_path / "no" / "out.csv"), code=1)
+    assert "Create it (mkdir -p)" in bad("export", "digits", "-s", filled, "-o", str(tmp_path / "no" / "out.csv"))
 
 
 def test_metric_names_and_metrics_are_columns(storage: str) -> None:
@@ -299,7 +310,7 @@ def test_copy_between_storages_and_names(filled: str, tmp_path: Path) -> None:
     assert records(other)["digits"] == records(filled)["digits"]
     good("copy", "digits", "-s", filled, "--to-name", "again")
     assert records(filled)["again"] == records(filled)["digits"]
-    assert "already in this storage" in bad("copy", "digits", "-s", filled, "--to-name", "again")
+    assert "name the copy with --to-name" in bad("copy", "digits", "-s", filled, "--to-name", "again")
     assert "Say where to" in bad("copy", "digits", "-s", filled)
     bad("copy", "nope", "-s", filled, "--to-storage", f"{tmp_path}/third.jsonl")
     assert not (tmp_path / "third.jsonl").exists()

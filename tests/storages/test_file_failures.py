@@ -190,13 +190,13 @@ def test_newer_version(path: Path) -> None:
 
 
 def test_creation(path: Path) -> None:
-    """The file is made at once, for its owner alone, whatever the umask allows."""
-    mask = os.umask(0)
+    """The file is made at once, with the permissions that the umask leaves."""
+    mask = os.umask(0o027)
     try:
         open_log(path)
     finally:
         os.umask(mask)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert path.read_bytes() == HEADER
     with pytest.raises(InvalidValueError, match=r"no folder.*mkdir"):
         JournalFileBackend(path.parent / "missing" / "log.jsonl")

@@ -42,11 +42,16 @@ def test_what_users_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert get_storage(None) is not get_storage(None)
 
 
-@pytest.mark.parametrize(
-    "string", ["", "studies.db", "studies.json", "redis://localhost", "postgresql://host/x", "x.jsonl "]
-)
+@pytest.mark.parametrize("string", ["", "studies.db", "studies.json", "nonsense://localhost", "x.jsonl "])
 def test_strings_that_mean_nothing(string: str) -> None:
     with pytest.raises(InvalidValueError, match=r"memory.*\.jsonl.*sqlite:///") as caught:
+        get_storage(string)
+    assert repr(string) in str(caught.value)
+
+
+@pytest.mark.parametrize("string", ["redis://localhost", "postgresql+psycopg://host/x", "mysql://u:p@host/x"])
+def test_databases_that_are_not_there_yet(string: str) -> None:
+    with pytest.raises(InvalidValueError, match=r"not there yet. Give .*\.jsonl.*sqlite:///") as caught:
         get_storage(string)
     assert repr(string) in str(caught.value)
 

@@ -143,15 +143,15 @@ def test_durability(path: Path, durability: str, level: int) -> None:
 
 
 def test_permissions(path: Path) -> None:
-    """The database and SQLite's files beside it are their owner's alone, whatever the umask allows."""
-    mask = os.umask(0)
+    """The database and SQLite's files beside it have the permissions that the umask leaves."""
+    mask = os.umask(0o027)
     try:
         with open_log(path) as store:
             store.append(store.create("study"), [])
             files = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     finally:
         os.umask(mask)
-    assert files == {"log.db": 0o600, "log.db-wal": 0o600, "log.db-shm": 0o600}
+    assert files == {"log.db": 0o640, "log.db-wal": 0o640, "log.db-shm": 0o640}
 
 
 @pytest.mark.parametrize("content", [b"number,value\n1,2\n", b"\n", b"\0" * 100, b"x" * 5000, b"SQLite format 3", b"S"])
@@ -388,3 +388,14 @@ def test_folder_with_odd_characters(tmp_path: Path) -> None:
         study = store.create("study")
         assert copy.studies() == [StudyRecord(study, "study")]
     assert (folder / "log.db").exists()
+
+
+def test_options_of_optuna(path: Path) -> None:
+    """A script that gives them runs, and is told what becomes of them."""
+    url = f"sqlite:///{path}"
+    with pytest.warns(UserWarning, match="needs no `heartbeat_interval`, `grace_period`: .* without heartbeats"):
+        RDBStorage(url, heartbeat_interval=60, grace_period=120).close()
+    with pytest.warns(UserWarning, match="needs no `skip_compatibility_check`, `skip_table_creation`"):
+        RDBStorage(url, None, True, skip_table_creation=True).close()
+    with pytest.raises(InvalidValueError, match=r"`failed_trial_callback` .* would never be called"):
+        RDBStorage(url, failed_trial_callback=print)

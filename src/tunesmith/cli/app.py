@@ -19,7 +19,8 @@ class _Group(TyperGroup):
         end = args.index("--") if "--" in args else len(args)
         if "--debug" in args[:end]:
             args = ["--debug", *(a for a in args[:end] if a != "--debug"), *args[end:]]
-        return super().parse_args(ctx, args)
+        with guarded(debug="--debug" in args[:1]):
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         with guarded(debug=bool(ctx.params.get("debug"))):

@@ -12,7 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from tunesmith.cli import experiment, output, progress
-from tunesmith.cli.guard import INTERRUPTED, debugging, say
+from tunesmith.cli.guard import INTERRUPTED, TERMINATED, debugging, say, stopped_by_sigterm
+from tunesmith.cli.options import whole
+from tunesmith.exceptions import InvalidValueError
 
 
 def compare(
@@ -33,22 +35,39 @@ def compare(
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option("--trials", metavar="N", min=1, help="Trials of each method in each repeat. Default: 25."),
+        typer.Option(
+            "--trials",
+            metavar="N",
+            parser=whole("--trials", 1),
+            help="Trials of each method in each repeat. Default: 25.",
+        ),
     ] = None,
     repeats: Annotated[
-        int | None, typer.Option("--repeats", metavar="N", min=1, help="Repeats of each method. Default: 10.")
+        int | None,
+        typer.Option(
+            "--repeats", metavar="N", parser=whole("--repeats", 1), help="Repeats of each method. Default: 10."
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", metavar="N", min=1, help="Epochs of each trial. Default: 10.")
+        int | None,
+        typer.Option("--epochs", metavar="N", parser=whole("--epochs", 1), help="Epochs of each trial. Default: 10."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", min=0, help="Of everything random. Default: 0.")
+        int | None,
+        typer.Option("--seed", metavar="N", parser=whole("--seed", 0), help="Of everything random. Default: 0."),
     ] = None,
     out: Annotated[
         str | None, typer.Option("--out", "-o", metavar="DIR", help=f"Folder. Default: {experiment.DEFAULT_OUT}.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", metavar="N", help="Studies at a time; -1 for one a core. Default: 1.")
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            parser=whole("--jobs", 1, -1),
+            help="Studies at a time; -1 for one a core. Default: 1.",
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only the result.")] = False,
 ) -> None:
@@ -85,15 +104,25 @@ def _run(problem: Any, entries: dict[str, Any], folder: str, quiet: bool) -> Any
         progress.Tally(problem.epochs, trials), quiet, _plan(run, problem, methods, budget, folder)
     )
     try:
-        with listener:
+        with stopped_by_sigterm() as terminated, listener:
             return run(problem, methods, out=folder, on_progress=listener, **budget)
     except KeyboardInterrupt:
         tally = listener.tally
         done = f"{tally.done} of {tally.total} trials are done and kept in" if tally.total else "Nothing is lost in"
         say(f"\nInterrupted: {done} {folder}/. The same command goes on from there:\n  {_command()}")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
+    except OSError as error:
+        raise _about_folder(folder, error) from error
     finally:
         logging.set_verbosity(before)
+
+
+def _about_folder(folder: str, error: OSError) -> Exception:
+    """The error itself, unless it is the folder that cannot be made or written to."""
+    what = "write to" if Path(folder).is_dir() else "create"
+    if what == "write to" and os.access(folder, os.W_OK):
+        return error
+    return InvalidValueError(f"`out`: cannot {what} the folder {folder!r}: {error.strerror}. Name another one.")
 
 
 def _plan(run: Any, problem: Any, methods: Any, budget: dict[str, Any], folder: str) -> str:
@@ -121,7 +150,8 @@ def _show(result: Any, folder: str) -> None:
     from tunesmith.compare.tables import print_tables
 
     paths = write_all(result, folder)
-    print_tables(result, output.console())
+    with output.tidy() as target:
+        print_tables(result, target)
     output.line()
     files = ", ".join(sorted(Path(path).name for path in paths.values()))
     entries = [("Files", f"{folder.rstrip(os.sep)}{os.sep}: {files}")]

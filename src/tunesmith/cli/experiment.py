@@ -26,6 +26,7 @@ from typing import Any
 
 from tunesmith.cli import yamls
 from tunesmith.cli.inputs import parse_space, read_mapping_or_file, unknown_names
+from tunesmith.cli.options import count_text, is_count
 from tunesmith.exceptions import CLIUsageError, TunesmithError
 
 #: Used when neither the file nor a flag says otherwise; budgets have the defaults of ``compare`` and ``Problem``.
@@ -35,20 +36,20 @@ DEFAULT_OUT = "comparison"
 _ELSEWHERE = ("space", "epochs", "repeat")  # arguments of Problem that are not keys of `problem`
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _count(low: int, also: int | None = None) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: is_count(value, low, also), count_text(low, also)
 
 
 _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "problem": (lambda v: isinstance(v, Mapping), "a mapping such as {data: fashion-mnist-small, model: lenet5}"),
     "space": (lambda v: isinstance(v, (str, Mapping)), "small, medium, large, or a mapping parameter -> {type, ...}"),
     "methods": (lambda v: isinstance(v, (str, list, Mapping)), "a list such as [random, sobol]"),
-    "trials": (_is_count, "an integer"),
-    "repeats": (_is_count, "an integer"),
-    "epochs": (_is_count, "an integer"),
-    "seed": (_is_count, "an integer"),
+    "trials": _count(1),
+    "repeats": _count(1),
+    "epochs": _count(1),
+    "seed": _count(0),
     "out": (lambda v: isinstance(v, str) and bool(v), "the path of a folder"),
-    "jobs": (_is_count, "an integer"),
+    "jobs": _count(1, -1),
 }
 
 

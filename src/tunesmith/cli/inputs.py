@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.exceptions import CLIUsageError, TunesmithError
 
 if TYPE_CHECKING:
+    from tunesmith.pruners import BasePruner
     from tunesmith.samplers import BaseSampler
     from tunesmith.space import Space
     from tunesmith.storages import BaseStorage
@@ -52,6 +53,11 @@ def open_storage(storage: str | None, *, create: bool = False) -> BaseStorage:
             "environment variable TUNESMITH_STORAGE."
         )
     path = storage_path(storage)
+    if "://" in storage and not storage.startswith("sqlite"):
+        raise CLIUsageError(
+            f"The storage {storage!r} is not supported; MySQL, PostgreSQL and Redis are not there yet. A database is "
+            "written sqlite:///study.db, a log file is a path ending in .jsonl."
+        )
     if storage.startswith("sqlite") and path is None:
         raise CLIUsageError(
             f"{storage!r} is a database in memory, which ends with this command; name a file: sqlite:///study.db."
@@ -202,11 +208,17 @@ def unknown_names(given: Iterable[Any], known: Iterable[str], what: str, path: s
         return
     prefix = f"{path}." if path else ""
     shown = ", ".join(repr(prefix + name) for name in unknown)
-    close = {m[0] for name in unknown if (m := difflib.get_close_matches(name, names, n=1))}
+    close = {m for name in unknown if (m := _nearest(name, names))}
     meant = f" Did you mean {' and '.join(repr(prefix + name) for name in sorted(close))}?" if close else ""
     plural = "s" if len(unknown) > 1 else ""
     text = f"{what}{plural} {shown}; known{f' in {path!r}' if path else ''}: {', '.join(names)}.{meant}"
     raise CLIUsageError(f"{text} {hint}".strip())
+
+
+def _nearest(name: str, names: Sequence[str]) -> str | None:
+    """The known name that was probably meant: one with the same letters first (lgo: log), else the most similar."""
+    same = [known for known in names if sorted(known) == sorted(name.lower())]
+    return next(iter(same or difflib.get_close_matches(name, names, n=1)), None)
 
 
 # -- spaces --------------------------------------------------------------------------------------------------------
@@ -291,3 +303,14 @@ def read_sampler(text: str, space: Space | None, budget: int | None) -> BaseSamp
             "`tunesmith compare`."
         )
     return get_sampler(specs[0].name, **specs[0].options)
+
+
+def read_pruner(text: str) -> BasePruner:
+    """A stopping rule, written like a method: ``median``, ``percentile(percentile=10)``."""
+    from tunesmith.compare.methods import parse_methods
+    from tunesmith.pruners import get_pruner
+
+    specs: Sequence[Any] = parse_methods(text)
+    if len(specs) != 1:
+        raise CLIUsageError(f"--pruner takes one rule, such as median or percentile(percentile=10), not {text!r}.")
+    return get_pruner(specs[0].name, **specs[0].options)

@@ -12,7 +12,7 @@ import typer
 from tunesmith.cli import inputs, options, output, records
 from tunesmith.cli.guard import say
 from tunesmith.cli.studies import parse_states
-from tunesmith.exceptions import CLIUsageError, StudyNotFoundError
+from tunesmith.exceptions import CLIUsageError, DuplicatedStudyError, StudyNotFoundError
 
 
 def delete(
@@ -66,12 +66,18 @@ def copy(
         raise CLIUsageError("Say where to: --to-storage sqlite:///other.db, or --to-name COPY within the same storage.")
     with inputs.open_storage(storage) as source:
         n = len(inputs.load_study(name, source).trials)  # before the target is made: the name may be a typing error
-        if to_storage is None or to_storage == storage:
-            copy_study(from_study_name=name, from_storage=source, to_storage=source, to_study_name=to_name)
-        else:
-            with inputs.open_storage(to_storage, create=True) as target:
-                copy_study(from_study_name=name, from_storage=source, to_storage=target, to_study_name=to_name)
-    output.line(f"Copied {name!r} ({n} trials) to {to_name or name!r} in {to_storage or storage}.")
+        try:
+            if to_storage is None or to_storage == storage:
+                copy_study(from_study_name=name, from_storage=source, to_storage=source, to_study_name=to_name)
+            else:
+                with inputs.open_storage(to_storage, create=True) as target:
+                    copy_study(from_study_name=name, from_storage=source, to_storage=target, to_study_name=to_name)
+        except DuplicatedStudyError:
+            raise CLIUsageError(
+                f"A study named {(to_name or name)!r} is already in {to_storage or storage}: name "
+                "the copy with --to-name."
+            ) from None
+    output.line(f"Copied {name!r} ({n} trials) to {(to_name or name)!r} in {to_storage or storage}.")
 
 
 def export(
@@ -79,7 +85,14 @@ def export(
     storage: options.Storage = None,
     out: Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="Where to; - is the standard output.")] = ...,  # type: ignore[assignment]
     format: Annotated[
-        options.FileFormat | None, typer.Option("--format", "-f", help="By default what FILE ends in.")
+        options.FileFormat | None,
+        typer.Option(
+            "--format",
+            "-f",
+            parser=options.one_of("--format", options.FileFormat),
+            metavar=options.words(options.FileFormat),
+            help="By default what FILE ends in.",
+        ),
     ] = None,
     states: options.States = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE if it exists.")] = False,
@@ -120,6 +133,11 @@ def _check_target(target: Path, storage: str | None, overwrite: bool) -> None:
         raise CLIUsageError(f"{str(target)!r} is the storage itself; export to another file.")
     if target.is_dir():
         raise CLIUsageError(f"{str(target)!r} is a folder; name a file in it.")
+    if not target.parent.is_dir():
+        raise CLIUsageError(
+            f"Cannot write {str(target)!r}: there is no folder {str(target.parent)!r}. Create it (mkdir -p) or name "
+            "another file."
+        )
     if target.exists() and not overwrite:
         raise CLIUsageError(f"{str(target)!r} exists; add --overwrite to replace it.")
 
@@ -131,5 +149,7 @@ def _write(target: Path, text: str) -> None:
         with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             file.write(text)
         os.replace(temporary, target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from error
     finally:
         temporary.unlink(missing_ok=True)

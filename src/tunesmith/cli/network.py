@@ -19,7 +19,12 @@ def model(
     input: Annotated[
         str | None, typer.Option("--input", metavar="CxHxW", help="Instead: the shape of one image, e.g. 3x32x32.")
     ] = None,
-    classes: Annotated[int, typer.Option("--classes", metavar="N", min=2, help="With --input: how many classes.")] = 10,
+    classes: Annotated[
+        int,
+        typer.Option(
+            "--classes", metavar="N", parser=options.whole("--classes", 2), help="With --input: how many classes."
+        ),
+    ] = 10,
     param: options.Assignments = None,
     format: options.AsTable = options.TableFormat.table,
 ) -> None:

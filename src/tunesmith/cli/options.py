@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import enum
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import typer
+
+from tunesmith.exceptions import CLIUsageError
+
+E = TypeVar("E", bound=enum.StrEnum)
 
 
 class TableFormat(enum.StrEnum):
@@ -55,6 +61,67 @@ class DirectionName(enum.StrEnum):
     maximize = "maximize"
 
 
+# -- readers: what an option takes, said in one line when it is given something else --------------------------------
+
+
+def is_count(value: Any, low: int, also: int | None = None) -> bool:
+    """Whether it is an integer of at least ``low`` (or just ``also``); true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and (value >= low or value == also)
+
+
+def count_text(low: int, also: int | None = None) -> str:
+    """What :func:`is_count` asks for, in words."""
+    return f"an integer of at least {low}" + ("" if also is None else f" (or {also})")
+
+
+def whole(option: str, low: int, also: int | None = None) -> Callable[[Any], int]:
+    """A reader for integers of at least ``low``, and perhaps one other."""
+
+    def read(text: Any) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if not is_count(value, low, also):
+            raise CLIUsageError(f"{option} takes {count_text(low, also)}, not {text!r}.")
+        return value  # type: ignore[return-value]
+
+    return read
+
+
+def real(option: str) -> Callable[[Any], float]:
+    """A reader for numbers."""
+
+    def read(text: Any) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            raise CLIUsageError(f"{option} takes a number such as 0.12, not {text!r}.") from None
+
+    return read
+
+
+def one_of(option: str, kind: type[E]) -> Callable[[Any], E]:
+    """A reader for words."""
+
+    def read(text: Any) -> E:
+        known = [member.value for member in kind]
+        if text in known:
+            return kind(text)
+        close = difflib.get_close_matches(str(text), known, n=1, cutoff=0.5)
+        meant = f" Did you mean {close[0]}?" if close else ""
+        raise CLIUsageError(f"{option} takes {', '.join(known[:-1])} or {known[-1]}, not {text!r}.{meant}")
+
+    return read
+
+
+def words(kind: type[enum.StrEnum]) -> str:
+    """How the help shows what :func:`one_of` takes."""
+    return "|".join(member.value for member in kind)
+
+
+# -- what commands share -------------------------------------------------------------------------------------------
+
 STORAGE_VARIABLE = "TUNESMITH_STORAGE"
 _STORAGE_HELP = "sqlite:///study.db, or a path ending in .jsonl."
 
@@ -75,9 +142,28 @@ States = Annotated[
     typer.Option("--states", metavar="STATE,...", help="Only complete, pruned, fail, running, waiting or paused ones."),
 ]
 SkipIfExists = Annotated[bool, typer.Option("--skip-if-exists", help="Change nothing if there is one already.")]
-AsTable = Annotated[TableFormat, typer.Option("--format", "-f", help="How to print.")]
-AsTrials = Annotated[TrialsFormat, typer.Option("--format", "-f", help="How to print.")]
-AsBest = Annotated[BestFormat, typer.Option("--format", "-f", help="json and yaml print the parameters alone.")]
+AsTable = Annotated[
+    TableFormat,
+    typer.Option(
+        "--format", "-f", parser=one_of("--format", TableFormat), metavar=words(TableFormat), help="How to print."
+    ),
+]
+AsTrials = Annotated[
+    TrialsFormat,
+    typer.Option(
+        "--format", "-f", parser=one_of("--format", TrialsFormat), metavar=words(TrialsFormat), help="How to print."
+    ),
+]
+AsBest = Annotated[
+    BestFormat,
+    typer.Option(
+        "--format",
+        "-f",
+        parser=one_of("--format", BestFormat),
+        metavar=words(BestFormat),
+        help="json and yaml print the parameters alone.",
+    ),
+]
 SpaceText = Annotated[
     str | None,
     typer.Option("--space", metavar="JSON|FILE", help="Parameters: {name: {type: float, low: 0, high: 1}, ...}."),

@@ -7,7 +7,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.cli.guard import clean
@@ -40,6 +41,18 @@ def console(*, error: bool = False, width: int | None = None) -> Console:
     return Console(file=stream, highlight=False, markup=False, emoji=False, **options)
 
 
+@contextmanager
+def tidy(width: int | None = None) -> Iterator[Console]:
+    """A console for standard output whose lines end where their text ends, unless it is a terminal."""
+    target = console(width=width)
+    if target.is_terminal:
+        yield target
+        return
+    with target.capture() as captured:
+        yield target
+    raw("".join(text.rstrip() + "\n" for text in captured.get().splitlines()))
+
+
 def line(text: str = "") -> None:
     """A line of plain text."""
     print(clean(text), flush=True)
@@ -67,9 +80,9 @@ def table(content: Table, all_columns_by: str) -> None:
     """
     from tunesmith.compare.render import rich_table
 
-    target = console(width=None if "COLUMNS" in os.environ else 10_000)
-    drawn, missing = rich_table(content, target)
-    target.print(drawn)
+    with tidy(width=None if "COLUMNS" in os.environ else 10_000) as target:
+        drawn, missing = rich_table(content, target)
+        target.print(drawn)
     if missing:
         line(f"Too narrow here for: {', '.join(missing)}. All columns: {all_columns_by}.")
 

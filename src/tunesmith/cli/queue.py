@@ -32,7 +32,9 @@ def enqueue(
 
     A search that is running takes it before it asks its method again. Parameters that are left out are sampled.
     """
-    if (params is None) == (not param):
+    if params is not None and param:
+        raise CLIUsageError("Give the configuration either as --params or as --param, not both.")
+    if params is None and not param:
         raise CLIUsageError("Give the configuration as --param lr=0.01 (or several), or as --params '{\"lr\": 0.01}'.")
     with inputs.open_storage(storage) as store:
         study = inputs.load_study(name, store)
@@ -84,13 +86,35 @@ def tell(
     name: options.Name,
     storage: options.Storage = None,
     number: Annotated[
-        int, typer.Option("--number", "-n", metavar="N", min=0, help="The trial's number, as `ask` printed it.")
+        int,
+        typer.Option(
+            "--number",
+            "-n",
+            metavar="N",
+            parser=options.whole("--number", 0),
+            help="The trial's number, as `ask` printed it.",
+        ),
     ] = ...,  # type: ignore[assignment]
     values: Annotated[
         list[float] | None,
-        typer.Option("--values", "--value", "-v", metavar="V", help="The result; again for each further objective."),
+        typer.Option(
+            "--values",
+            "--value",
+            "-v",
+            metavar="V",
+            parser=options.real("--values"),
+            help="The result; again for each further objective.",
+        ),
     ] = None,
-    state: Annotated[options.EndState | None, typer.Option("--state", help="Default: complete.")] = None,
+    state: Annotated[
+        options.EndState | None,
+        typer.Option(
+            "--state",
+            parser=options.one_of("--state", options.EndState),
+            metavar=options.words(options.EndState),
+            help="Default: complete.",
+        ),
+    ] = None,
     skip_if_finished: Annotated[
         bool, typer.Option("--skip-if-finished", help="No error if the trial has been told already.")
     ] = False,
@@ -103,9 +127,22 @@ def tell(
     with inputs.open_storage(storage) as store:
         study = inputs.load_study(name, store)
         ended = None if state is None else TrialState[state.name.upper()]
+        if values and ended in (None, TrialState.COMPLETE):
+            _check_number_of_values(study, values)
         trial = study.tell(number, values or None, ended, skip_if_finished=skip_if_finished)
         result = "" if trial.values is None else f", {', '.join(repr(v) for v in trial.values)}"
         output.line(f"Trial {trial.number} of {name!r}: {trial.state.name}{result}")
+
+
+def _check_number_of_values(study: Study, values: list[float]) -> None:
+    """Refuse too few or too many before anything is told: the trial stays open."""
+    goals = [d.name.lower() for d in study.directions]
+    if len(values) != len(goals):
+        takes = "1 objective, so --values is given once" if len(goals) == 1 else (
+            f"{len(goals)} objectives ({', '.join(goals)}), so --values is given {len(goals)} times"
+        )  # fmt: skip
+        got = f"{len(values)} value{'' if len(values) == 1 else 's'}"
+        raise CLIUsageError(f"The study {study.study_name!r} has {takes}, but got {got}: {values}.")
 
 
 def create(
@@ -113,32 +150,51 @@ def create(
     storage: options.Storage = None,
     direction: Annotated[
         list[options.DirectionName] | None,
-        typer.Option("--direction", "-d", help="Again for each further objective. Default: minimize."),
+        typer.Option(
+            "--direction",
+            "-d",
+            parser=options.one_of("--direction", options.DirectionName),
+            metavar=options.words(options.DirectionName),
+            help="Again for each further objective. Default: minimize.",
+        ),
     ] = None,
     sampler: Annotated[
         str | None,
         typer.Option("--sampler", metavar="METHOD", help='random (default), sobol, "pso(topology=ring)", ...'),
     ] = None,
-    pruner: Annotated[str | None, typer.Option("--pruner", metavar="RULE", help="median (default), nop, ...")] = None,
+    pruner: Annotated[
+        str | None,
+        typer.Option("--pruner", metavar="RULE", help='median (default), nop, "percentile(percentile=10)", ...'),
+    ] = None,
     space: options.SpaceText = None,
     budget: Annotated[
-        int | None, typer.Option("--budget", metavar="N", min=1, help="Planned trials; a grid needs it.")
+        int | None,
+        typer.Option(
+            "--budget", metavar="N", parser=options.whole("--budget", 1), help="Planned trials; a grid needs it."
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", min=0, help="Of everything random. Default: a fresh one.")
+        int | None,
+        typer.Option(
+            "--seed", metavar="N", parser=options.whole("--seed", 0), help="Of everything random. Default: a fresh one."
+        ),
     ] = None,
     skip_if_exists: options.SkipIfExists = False,
 ) -> None:
     """Make a study (and its storage if there is none)."""
-    from tunesmith.pruners import get_pruner
     from tunesmith.study import create_study, get_all_study_names
 
     declared = None if space is None else inputs.read_space(space)
     method = None if sampler is None else inputs.read_sampler(sampler, declared, budget)
-    rule = None if pruner is None else get_pruner(pruner)
+    rule = None if pruner is None else inputs.read_pruner(pruner)
     directions = [d.value for d in direction] if direction else None
     with inputs.open_storage(storage, create=True) as store:
         existed = name in get_all_study_names(store)
+        if existed and not skip_if_exists:
+            raise CLIUsageError(
+                f"A study named {name!r} is already in this storage: add --skip-if-exists to leave it as it is, or use "
+                "another name."
+            )
         study = create_study(
             study_name=name, storage=store, directions=directions, sampler=method, pruner=rule, space=declared,
             budget=budget, seed=seed, load_if_exists=skip_if_exists,

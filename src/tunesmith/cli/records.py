@@ -88,21 +88,27 @@ def as_table(study: Study, trials: Sequence[FrozenTrial], title: str = "") -> Ta
 
     names = value_names(study)
     best = best_numbers(study)
-    params = list(dict.fromkeys(name for t in trials for name in t.params))
+    shown = [params_of(t) for t in trials]
+    params = list(dict.fromkeys(name for given in shown for name in given))
     metrics = list(dict.fromkeys(name for t in trials for name in t.metrics))
     columns = [Column("#"), Column("state", "left"), *(Column(name) for name in names)]
     columns += [Column(name, rank=20 + i) for i, name in enumerate(params)]
     columns += [Column(name, rank=60 + i) for i, name in enumerate(metrics)] + [Column("time", rank=50)]
     rows = []
-    for trial in trials:
+    for trial, given in zip(trials, shown, strict=True):
         values = trial.values or [float("nan")] * len(names)
         row = [Cell(str(trial.number), trial.number), Cell(state_name(trial.state.name))]
         row += [Cell(formatting.number(v), v, trial.number in best) for v in values]
-        row += [Cell(_shown(trial.params[n]) if n in trial.params else formatting.NOTHING) for n in params]
+        row += [Cell(_shown(given[n]) if n in given else formatting.NOTHING) for n in params]
         row += [Cell(formatting.number(_cell(trial, "metrics", n))) for n in metrics]
         row += [Cell(formatting.seconds(seconds(trial)))]
         rows.append(row)
     return Table(title, columns, rows)
+
+
+def params_of(trial: FrozenTrial) -> dict[str, Any]:
+    """What a trial has, or, before it runs, what was enqueued."""
+    return trial.params or trial.system_attrs.get("fixed_params", {})
 
 
 def _shown(value: Any) -> str:

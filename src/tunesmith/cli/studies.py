@@ -86,7 +86,12 @@ def local(time: datetime.datetime | None) -> str:
 def show(
     name: options.OptionalName = None,
     storage: options.Storage = None,
-    last: Annotated[int, typer.Option("--last", metavar="N", min=0, help="How many of the last trials to list.")] = 5,
+    last: Annotated[
+        int,
+        typer.Option(
+            "--last", metavar="N", parser=options.whole("--last", 0), help="How many of the last trials to list."
+        ),
+    ] = 5,
     format: options.AsTable = options.TableFormat.table,
 ) -> None:
     """Show a study: trials by state, best value, parameters.
@@ -195,7 +200,8 @@ def _print_best(study: Study) -> None:
     if not best:
         output.line("Best: no trial is complete yet.")
     elif len(study.directions) > 1:
-        output.line(f"Best: {len(best)} trials that no other beats in all objectives; `tunesmith best` lists them.")
+        what = "1 trial" if len(best) == 1 else f"{len(best)} trials"
+        output.line(f"Best: {what} that no other one beats in every objective; see `tunesmith best`.")
     else:
         output.line(f"Best: trial {best[0].number}, {records.value_names(study)[0]} {best[0].value:.6g}")
         output.pairs([(n, _exact(v)) for n, v in best[0].params.items()], indent=2)
@@ -266,7 +272,10 @@ def trials(
     storage: options.Storage = None,
     format: options.AsTrials = options.TrialsFormat.table,
     states: options.States = None,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=0, help="Only the last N.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", metavar="N", parser=options.whole("--limit", 0), help="Only the last N."),
+    ] = None,
 ) -> None:
     """List a study's trials in order, the best one marked."""
     wanted = parse_states(states)

@@ -31,6 +31,10 @@ __all__ = [
 ]
 
 
+#: How URLs begin that Optuna understands.
+NOT_YET = ("mysql", "mariadb", "postgres", "redis", "rediss", "mssql", "oracle")
+
+
 def discover() -> Iterator[type[BaseStorage]]:
     """The backend classes in this package, in alphabetical order of modules, each imported when its turn comes."""
     for name in plugin_modules(__name__):
@@ -66,6 +70,11 @@ def get_storage(storage: str | BaseStorage | None) -> BaseStorage:
             return opened
         if backend.understands:
             known.append(backend.understands)
+    if "://" in storage and storage.lower().startswith(NOT_YET):
+        raise InvalidValueError(
+            f"The storage {storage!r} is not supported: MySQL, PostgreSQL and Redis are not there yet. Give "
+            f"{' or '.join(known)}."
+        )
     raise InvalidValueError(f"The storage {storage!r} is not understood. Give None (memory), {', '.join(known)}.")
 
 

@@ -60,7 +60,7 @@ class JournalFileBackend:
     """The file under a :class:`JournalStorage`: locking, appending whole lines, reading blocks of them.
 
     Args:
-        file_path: Path of the log. Made, readable by its owner only, if there is none; its folder must exist.
+        file_path: Path of the log. Made, with the permissions of the umask, if there is none; its folder must exist.
         lock_obj: Anything with ``acquire()`` and ``release()`` that excludes the other processes, for file systems
             without ``flock``. Every process must use the same kind. Default: ``flock`` on the log itself.
         durability: ``"process"`` (default): an acknowledged line survives the death of the process, it is in the
@@ -112,7 +112,7 @@ class JournalFileBackend:
         new = self._identity is None
         try:
             try:
-                fd = os.open(self.path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if new else 0), 0o600)
+                fd = os.open(self.path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if new else 0), 0o666)
             except PermissionError:
                 fd = os.open(self.path, os.O_RDONLY)  # enough to look at it
                 self._read_only = True

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 import uuid
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
-from tunesmith.exceptions import InvalidTypeError
 from tunesmith.storages._base import BaseStorage, Record, StudyRecord
 from tunesmith.storages._common import check_after, check_name, duplicated, not_found, watch_forks
 
@@ -16,6 +15,8 @@ class InMemoryStorage(BaseStorage):
     """Keeps the events as given, in lists. What ``storage=None`` means.
 
     Nothing is serialised, so an event that JSON cannot hold is not noticed here.
+
+    Pickled or copied, it is a snapshot: the copy holds the records of that moment and is independent afterwards.
     """
 
     persistent: ClassVar[bool] = False
@@ -75,11 +76,14 @@ class InMemoryStorage(BaseStorage):
             records.append(list(events))
             return len(records)
 
-    def __reduce__(self) -> NoReturn:
-        raise InvalidTypeError(
-            "InMemoryStorage lives in one process and cannot be sent to another. Use a path ending in .jsonl or a "
-            "sqlite:/// URL as storage."
-        )
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {"names": dict(self._names), "records": {k: list(v) for k, v in self._records.items()}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._lock = threading.Lock()
+        self._names, self._records = state["names"], state["records"]
+        watch_forks(self)
 
     def _after_fork(self) -> None:
         self._lock = threading.Lock()

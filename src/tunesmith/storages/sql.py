@@ -17,6 +17,7 @@ import sqlite3
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,15 +80,18 @@ class RDBStorage(BaseStorage):
 
     Args:
         url: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``, or SQLAlchemy's object for it; ``sqlite://`` is a
-            database in memory, of this handle alone. The file is made, readable by its owner only, if there is none;
-            its folder must exist.
+            database in memory, of this handle alone. The file is made, with the permissions of the umask, if there is
+            none; its folder must exist.
         engine_kwargs: Passed to :func:`sqlalchemy.create_engine`. Default: nothing; locks of other processes are
             waited for up to 60 s (``{"connect_args": {"timeout": seconds}}``).
+        skip_compatibility_check, heartbeat_interval, grace_period, skip_table_creation: Optuna's; not needed here, and
+            ignored with a warning. Dead processes are noticed without heartbeats.
+        failed_trial_callback: Optuna's; refused, because interrupted trials are attempted again without it.
         durability: ``"process"`` (default): an acknowledged record survives the death of the process (WAL,
             synchronous NORMAL). ``"power"``: it is on the disk (synchronous FULL).
 
     Raises:
-        InvalidValueError: A URL of another kind of database, or the folder does not exist.
+        InvalidValueError: A URL of another kind of database, the folder does not exist, or a callback is given.
         NotALogError: The file is no SQLite database, or somebody else's. It is left as it is.
         NewerFormatError: The database was written by a newer tunesmith.
         StorageInternalError: The database cannot be opened, is locked, or the disk is full.
@@ -97,9 +101,23 @@ class RDBStorage(BaseStorage):
     understands: ClassVar[str] = "a sqlite:/// URL (a database)"
 
     def __init__(
-        self, url: str | sa.URL, engine_kwargs: Mapping[str, Any] | None = None, *, durability: Durability = "process"
+        self,
+        url: str | sa.URL,
+        engine_kwargs: Mapping[str, Any] | None = None,
+        skip_compatibility_check: bool = False,
+        *,
+        heartbeat_interval: int | None = None,
+        grace_period: int | None = None,
+        failed_trial_callback: Any = None,
+        skip_table_creation: bool = False,
+        durability: Durability = "process",
     ) -> None:
         check_durability(durability)
+        _not_needed(
+            failed_trial_callback, skip_compatibility_check=skip_compatibility_check or None,
+            heartbeat_interval=heartbeat_interval, grace_period=grace_period,
+            skip_table_creation=skip_table_creation or None,
+        )  # fmt: skip
         self.url, self.durability = url, durability
         self._engine_kwargs = dict(engine_kwargs or {})
         parsed = _parse_url(url)
@@ -207,11 +225,11 @@ class RDBStorage(BaseStorage):
         return "The database " + (repr(self._path) if self._path else "in memory")
 
     def _create_file(self) -> None:
-        """Make the file, if there is none, before SQLite makes one that everybody may read."""
+        """Make the file, if there is none, as the umask says; SQLite would never let a group write to it."""
         if self._path is None:
             return
         try:
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
             if self.durability == "power" and hasattr(os, "O_DIRECTORY"):
                 sync_folder(self._path)
         except FileExistsError:
@@ -299,14 +317,30 @@ class RDBStorage(BaseStorage):
     def __reduce__(self) -> tuple[Any, ...]:
         if self._path is None:
             raise InvalidTypeError(
-                f"A database in memory ({self.url!r}) lives in one process and cannot be sent to another. Use a path: "
-                "sqlite:///studies.db."
+                f"A database in memory ({str(self.url)!r}) lives in one process and cannot be copied or sent to "
+                "another. Use a path, sqlite:///studies.db, or save the studies first: copy_study(from_study_name=..., "
+                "from_storage=storage, to_storage='sqlite:///studies.db')."
             )
         return _reopen, (sa.make_url(self.url).set(database=self._path), self._engine_kwargs, self.durability)
 
 
 def _reopen(url: sa.URL, engine_kwargs: dict[str, Any], durability: Durability) -> RDBStorage:
     return RDBStorage(url, engine_kwargs, durability=durability)
+
+
+def _not_needed(failed_trial_callback: Any, **options: Any) -> None:
+    """Say what becomes of Optuna's options: a script that gives them runs."""
+    if failed_trial_callback is not None:
+        raise InvalidValueError(
+            f"`failed_trial_callback` ({failed_trial_callback!r}) would never be called: a trial whose process died is "
+            "attempted again by itself, three times at most. Leave it out."
+        )
+    if given := [f"`{name}`" for name, value in options.items() if value is not None]:
+        warnings.warn(
+            f"RDBStorage needs no {', '.join(given)}: the format is always checked, and dead processes are noticed "
+            "without heartbeats. Leave it out.",
+            stacklevel=3,
+        )
 
 
 def _parse_url(url: str | sa.URL) -> sa.URL:
