@@ -13,7 +13,6 @@ values owns ``m`` bins of equal width, and its unit value is the centre of its b
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -189,8 +188,10 @@ class Space(Mapping[str, BaseDistribution]):
     def to_event(self, params: Mapping[str, Any]) -> list[Any]:
         """Configuration -> JSON row: numbers as they are (integers exact), a choice as its index, else None."""
         if len(params) >= len(self.names):
-            with contextlib.suppress(KeyError):
+            try:
                 return [encode(params[name]) for name, encode in self._encoders]
+            except KeyError:
+                pass
         return [encode(params[name]) if name in params else None for name, encode in self._encoders]
 
     def from_event(self, row: list[Any]) -> list[Any]:
