@@ -37,10 +37,11 @@ def _content(func: Any) -> str:
     call = inspect.unwrap(type(func).__call__)
     if not inspect.isclass(func) and not hasattr(func, "__code__") and hasattr(call, "__code__"):
         func = call
-    if getattr(func, "__name__", "") != "<lambda>":
+    file = getattr(getattr(func, "__code__", None), "co_filename", "")
+    if getattr(func, "__name__", "") != "<lambda>" and file != "<string>":  # from Python 3.13 on that is `python -c`'s
         try:
             return textwrap.dedent(inspect.getsource(func))
-        except (OSError, TypeError):  # typed in, or compiled
+        except (OSError, TypeError):  # compiled, or the file is gone
             pass
     code = getattr(func, "__code__", None)
     return _of_code(code) if code is not None else str(getattr(func, "__qualname__", type(func).__qualname__))
