@@ -40,7 +40,7 @@ _MODULES = {
 }  # fmt: skip
 
 #: Rooms of Optuna that are not there yet.
-_NOT_YET = {"artifacts", "importance", "integration", "terminator", "visualization"}
+_NOT_YET = {"artifacts", "importance", "integration", "search_space", "terminator", "visualization"}
 
 __all__ = [
     "Categorical", "Float", "FrozenTrial", "History", "Int", "Space", "Study", "Trial", "TrialPruned", "TrialState",

@@ -348,6 +348,30 @@ def test_interrupted_and_resumed_it_is_what_it_would_have_been(
     assert json.dumps(cut, sort_keys=True) == json.dumps(whole, sort_keys=True)
 
 
+def test_an_interrupted_extension_leaves_no_old_tables(tmp_path: Path) -> None:
+    """What is in the folder agrees with itself, also when the second session did not end."""
+    written(tmp_path, TINY.replace("repeats: 2", "repeats: 1"))
+    args = ["compare", "experiment.yaml", "--methods", "random", "--out", "more"]
+    assert process(*args, cwd=tmp_path).returncode == 0
+    running = subprocess.Popen(
+        [*COMMAND, *args, "--repeats", "40", "--quiet"], cwd=tmp_path, env=environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    storage = str(tmp_path / "more" / "studies.jsonl")
+    end = time.monotonic() + 60
+    while time.monotonic() < end and running.poll() is None and len(tunesmith.get_all_study_names(storage)) < 40:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=60)
+    assert running.returncode == 143
+    result = ComparisonResult.load(tmp_path / "more")
+    assert not result.complete
+    assert result.repeats == 40
+    tables = (tmp_path / "more" / "tables.md").read_text()
+    assert "UNFINISHED" in tables
+    assert f"{sum(run.finished for run in result.runs)} of 40" in tables
+
+
 def _first_study(storage: str) -> Any:
     name = tunesmith.get_all_study_names(storage)[0]
     for _ in range(200):  # just made: its first record may be on its way

@@ -32,7 +32,7 @@ class Objective:
     """A noisy bowl; keeps what it was asked, and can be interrupted or fail."""
 
     def __init__(self, stop_at=None, error=KeyboardInterrupt, hook=None):
-        self.calls, self.tests, self.stop_at, self.error, self.hook = [], [], stop_at, error, hook
+        self.calls, self.tests, self._stop_at, self.error, self._hook = [], [], stop_at, error, hook
 
     def __call__(self, trial, seed, repeat):
         x, y = trial.suggest_float("x", -5, 5), trial.suggest_float("y", 1e-3, 10, log=True)
@@ -40,9 +40,9 @@ class Objective:
         call = len(self.calls)
         loss = (x - 1) ** 2 + math.log10(y) ** 2 + random.Random(seed).random()
         for epoch in (2, 1):
-            if self.hook is not None:
-                self.hook(self)
-            if epoch == 1 and call == self.stop_at:
+            if self._hook is not None:
+                self._hook(self)
+            if epoch == 1 and call == self._stop_at:
                 raise self.error("stop here")
             yield {"loss": loss + epoch - 1, "accuracy": 1 / (1 + loss)}
 

@@ -434,7 +434,7 @@ class TestPausing:
         assert [t.state.name for t in other.trials] == ["COMPLETE", "PRUNED"]
         with caplog.at_level(logging.WARNING):
             study.optimize(Epochs(), n_trials=0)  # ends what it still has
-        assert "Trial 0 is no longer held" in caplog.text
+        assert "Trial 0 is finished already" in caplog.text
         assert [t.state.name for t in study.trials] == ["COMPLETE", "PRUNED"]
         check_reload(study)
 

@@ -90,9 +90,9 @@ class TestObjectives:
 
     def test_three_attempts_then_fail(self) -> None:
         study = tunesmith.create_study(seed=11)
-        objective = Objective({1: 99})
+        objective = Objective({1: 99}, SystemExit)
         for expected in (["COMPLETE", "WAITING"], ["COMPLETE", "WAITING"], ["COMPLETE", "FAIL"]):
-            with pytest.raises(KeyboardInterrupt):
+            with pytest.raises(SystemExit):
                 study.optimize(objective, n_trials=3)
             assert states(study) == expected
         study.optimize(objective, n_trials=2)

@@ -226,3 +226,20 @@ def test_the_log_names_it() -> None:
     with pytest.raises(InvalidValueError, match="OptunaSampler"):
         run(again, on(space), 4)
     assert run(Study(study.study_name, study._log, make("random")), on(space), 4).history.n == 4
+
+
+def test_a_scrambled_sequence_is_one_sequence() -> None:
+    """Its points fill the square more evenly than random ones; with a scrambling for each they would not."""
+    from scipy.stats.qmc import discrepancy
+
+    space = Space({"x": Float(0, 1), "y": Float(0, 1)})
+
+    def unevenness(name: str, seed: int, **options: Any) -> float:
+        study = create_study(sampler=make(name, **options), space=space, seed=seed)
+        for _ in range(32):
+            study.tell(study.ask(space), 0.0)
+        return float(discrepancy([list(t.params.values()) for t in study.trials]))
+
+    even = [unevenness("qmc", seed, scramble=True) for seed in range(4)]
+    assert len(set(even)) == 4  # another study has another scrambling
+    assert np.mean(even) < 0.4 * np.mean([unevenness("random", seed) for seed in range(4)])

@@ -393,9 +393,12 @@ def test_folder_with_odd_characters(tmp_path: Path) -> None:
 def test_options_of_optuna(path: Path) -> None:
     """A script that gives them runs, and is told what becomes of them."""
     url = f"sqlite:///{path}"
-    with pytest.warns(UserWarning, match="needs no `heartbeat_interval`, `grace_period`: .* without heartbeats"):
+    with pytest.warns(
+        UserWarning, match="needs no `heartbeat_interval`, `grace_period`: dead processes of this machine"
+    ):
         RDBStorage(url, heartbeat_interval=60, grace_period=120).close()
-    with pytest.warns(UserWarning, match="needs no `skip_compatibility_check`, `skip_table_creation`"):
+    with pytest.warns(UserWarning, match="needs no `skip_compatibility_check`, `skip_table_creation`: the format is"):
         RDBStorage(url, None, True, skip_table_creation=True).close()
-    with pytest.raises(InvalidValueError, match=r"`failed_trial_callback` .* would never be called"):
-        RDBStorage(url, failed_trial_callback=print)
+    for name in ("failed_trial_callback", "heartbeat_stale_trial_callback"):
+        with pytest.raises(InvalidValueError, match=r"callback for stale trials, .* would never be called"):
+            RDBStorage(url, **{name: print})  # type: ignore[arg-type]

@@ -110,11 +110,21 @@ def _run(problem: Any, entries: dict[str, Any], folder: str, quiet: bool) -> Any
         tally = listener.tally
         done = f"{tally.done} of {tally.total} trials are done and kept in" if tally.total else "Nothing is lost in"
         say(f"\nInterrupted: {done} {folder}/. The same command goes on from there:\n  {_command()}")
+        _refresh(folder)
         raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
     except OSError as error:
         raise _about_folder(folder, error) from error
     finally:
         logging.set_verbosity(before)
+
+
+def _refresh(folder: str) -> None:
+    """Let tables and report of an earlier session say what the folder holds now."""
+    from tunesmith.compare import ComparisonResult
+    from tunesmith.compare.report import write_all
+
+    if (Path(folder) / "tables.md").exists():
+        write_all(ComparisonResult.load(folder), folder)
 
 
 def _about_folder(folder: str, error: OSError) -> Exception:

@@ -264,6 +264,11 @@ def parse_space(value: Any, path: str = "space") -> Space:
         raise CLIUsageError(f"{path}: {error}") from None
 
 
+#: Keys by which other tools' users look for a condition, and where it stands here.
+_CONDITIONAL = {"condition", "conditions", "if", "only_if", "when", "depends_on"}
+_CONDITIONS = "Conditions stand beside the parameters: {parameters: {a: ..., b: ...}, conditions: {b: a >= 2}}."
+
+
 def _parameter(fields: Any, path: str) -> Any:
     from tunesmith.distributions import distribution_from_dict
 
@@ -272,7 +277,7 @@ def _parameter(fields: Any, path: str) -> Any:
     kind = fields.get("type", "categorical" if "choices" in fields else None)
     if kind not in _PARAMETER_KEYS:
         raise CLIUsageError(f"'{path}.type' must be one of {', '.join(_PARAMETER_KEYS)}, not {kind!r}.")
-    unknown_names(fields, _PARAMETER_KEYS[kind], "Unknown key", path)
+    unknown_names(fields, _PARAMETER_KEYS[kind], "Unknown key", path, _CONDITIONS if _CONDITIONAL & set(fields) else "")
     try:
         return distribution_from_dict(fields)
     except TunesmithError as error:

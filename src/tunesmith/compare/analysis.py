@@ -12,6 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tunesmith.compare import formatting
+from tunesmith.compare.directions import bare_name
 from tunesmith.compare.result import ComparisonResult, Direction, Run, metric_direction
 from tunesmith.exceptions import InvalidValueError
 from tunesmith.numerics import statistics
@@ -104,6 +106,37 @@ def measure_of(run: Run, measure: str) -> float | None:
     if measure == "train_seconds":
         return run.train_seconds
     raise InvalidValueError(f"Unknown measure {measure!r}; known: 'value', 'val:NAME', 'test:NAME', 'train_seconds'.")
+
+
+def metrics_of_test(result: ComparisonResult) -> list[str]:
+    """The names of the test metrics, the objective's own last (an accuracy says more to a reader than its loss)."""
+    own = bare_name(result.objective)
+    return sorted(result.test_metrics, key=lambda m: bare_name(m) == own)
+
+
+def shown_measures(result: ComparisonResult) -> list[str]:
+    """The measures in Table I: the objective, other validation metrics (none of training), the test metrics."""
+    others = [m for m in result.metrics if m != result.objective and not m.startswith("train_")]
+    return ["value", *(f"val:{m}" for m in others), *(f"test:{m}" for m in metrics_of_test(result))]
+
+
+def headings(result: ComparisonResult) -> dict[str, str]:
+    """Measure -> what stands above its column, of every metric of the result; all different, also from the others."""
+    others = {
+        "",
+        "method",
+        "trials",
+        "training time",
+        "runs",
+        "#",
+        "time",
+        "state",
+        *result.space.get("parameters", {}),
+    }
+    val = dict.fromkeys([result.objective, *result.metrics])
+    found = formatting.headings(list(val), result.test_metrics, others)
+    texts = {f"{where}:{name}": text for (where, name), text in found.items()}
+    return {"value": texts[f"val:{result.objective}"], **texts}
 
 
 def measure_direction(result: ComparisonResult, measure: str) -> Direction | None:

@@ -10,7 +10,7 @@ import html
 import math
 from typing import Any
 
-from tunesmith.compare import formatting, plotdata
+from tunesmith.compare import analysis, formatting, plotdata
 from tunesmith.compare.result import ComparisonResult
 
 Figure = dict[str, Any]
@@ -86,7 +86,7 @@ def curves(result: ComparisonResult) -> Figure | None:
         "title": {"text": "trials", "standoff": 12}, "zeroline": False, "tickvals": sorted({1.0, *ticks}),
         "range": [1 - 0.01 * last, last + 0.01 * last] if last > 1 else [0, 2],
     }  # fmt: skip
-    y_axis = _value_axis(f"best {formatting.spoken(result.objective)} so far", seen)
+    y_axis = _value_axis(f"best {formatting.spoken(result.objective, result.metrics)} so far", seen)
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"}
     return {"data": data, "layout": _layout(440, xaxis=x_axis, yaxis=y_axis, legend=legend)}
 
@@ -97,7 +97,7 @@ def finals(result: ComparisonResult, measure: str, title: str) -> Figure | None:
     everything = [v for column in values.values() for v in column.values()]
     if not everything:
         return None
-    names = {label: _text(_short(label, 22)) for label in values}
+    names = [_text(name) for name in _shorts(list(values), 22)]
     data: list[dict[str, Any]] = []
     for repeat in sorted({r for column in values.values() for r in column}):
         shared = [i for i, label in enumerate(values) if repeat in values[label]]
@@ -121,14 +121,20 @@ def finals(result: ComparisonResult, measure: str, title: str) -> Figure | None:
     name = result.objective if measure == "value" else measure.partition(":")[2]
     share = formatting.is_share(name) and min(everything) >= 0 and max(everything) <= 1
     x_axis = {
-        "tickvals": list(range(len(names))), "ticktext": list(names.values()), "range": [-0.6, len(names) - 0.4],
-        "showgrid": False, "zeroline": False, "automargin": True,
+        "tickvals": list(range(len(names))), "ticktext": names, "range": [-0.6, len(names) - 0.4],
+        "showgrid": False, "zeroline": False, "automargin": True, "ticklabeloverflow": "allow",
     }  # fmt: skip
     return {"data": data, "layout": _layout(420, xaxis=x_axis, yaxis=_value_axis(title, everything, share))}
 
 
-def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+def _shorts(texts: list[str], length: int) -> list[str]:
+    """Each at most so long: cut at the end, or in the middle when that would make two equal, or not at all."""
+    half = (length - 1) // 2
+    for head, tail in ((length - 1, 0), (length - 1 - half, half)):
+        found = [t if len(t) <= length else f"{t[:head]}…{t[len(t) - tail :]}" for t in texts]
+        if len(set(found)) == len(set(texts)):
+            return found
+    return texts
 
 
 def samples(result: ComparisonResult, repeat: int) -> Figure | None:
@@ -144,6 +150,7 @@ def samples(result: ComparisonResult, repeat: int) -> Figure | None:
     layout["margin"] = {"l": 90, "r": 20, "t": 40, "b": 60}
     log = plotdata.wants_log(values)
     data: list[dict[str, Any]] = []
+    names = _shorts(list(panels), 26)
     for i, (label, found) in enumerate(panels.items()):
         row, column = divmod(i, columns)
         suffix = "" if i == 0 else str(i + 1)
@@ -152,7 +159,7 @@ def samples(result: ComparisonResult, repeat: int) -> Figure | None:
         layout[f"xaxis{suffix}"] = _panel_axis(axes[0], box[0], f"y{suffix}", title=lowest, labels=lowest)
         layout[f"yaxis{suffix}"] = _panel_axis(axes[1], box[1], f"x{suffix}", title=column == 0, labels=column == 0)
         layout["annotations"].append({
-            "text": f"<b>{_text(_short(label, 26))}</b>", "x": sum(box[0]) / 2, "y": box[1][1], "xref": "paper",
+            "text": f"<b>{_text(names[i])}</b>", "x": sum(box[0]) / 2, "y": box[1][1], "xref": "paper",
             "yref": "paper", "yanchor": "bottom", "xanchor": "center", "showarrow": False, "yshift": 4,
         })  # fmt: skip
         data += _panel(found, label, axes, suffix, log)
@@ -172,7 +179,7 @@ def _panel_axis(axis: plotdata.Axis, domain: list[float], anchor: str, *, title:
     pad = 0.05 * (high - low)
     fields: dict[str, Any] = {
         "domain": domain, "anchor": anchor, "type": "log" if axis.log else "linear", "range": [low - pad, high + pad],
-        "tickvals": axis.ticks, "ticktext": [_text(_short(t, 12)) for t in axis.labels], "showticklabels": labels,
+        "tickvals": axis.ticks, "ticktext": [_text(t) for t in _shorts(axis.labels, 12)], "showticklabels": labels,
         "zeroline": False, "mirror": True, "showline": True, "ticks": "outside" if labels else "",
         "tickangle": 0 if anchor.startswith("y") else None,
     }  # fmt: skip
@@ -184,8 +191,12 @@ def _panel_axis(axis: plotdata.Axis, domain: list[float], anchor: str, *, title:
 def _panel(
     found: plotdata.Points, label: str, axes: tuple[plotdata.Axis, plotdata.Axis], suffix: str, log: bool
 ) -> list[dict[str, Any]]:
-    places = "".join(f"{_text(axis.name)} %{{{key}:.4g}}<br>" for axis, key in zip(axes, "xy", strict=True))
-    hover = f"{places}%{{text}}<extra>{_text(label)}</extra>"
+    hover = f"%{{text}}<extra>{_text(label)}</extra>"
+
+    def text(i: int, value: str) -> str:
+        places = ((axes[0], found.x[i]), (axes[1], found.y[i]))
+        return "<br>".join([*(_text(f"{axis.name} {axis.text(at)}") for axis, at in places), value])
+
     done = [i for i, v in enumerate(found.value) if v is not None and i != found.best]
     failed = [i for i, v in enumerate(found.value) if v is None]
     groups = [(done, "circle", 8, 1.0), ([] if found.best is None else [found.best], "star", 17, 1.5)]
@@ -194,14 +205,14 @@ def _panel(
         traces.append({
             "type": "scatter", "mode": "markers", "x": [found.x[i] for i in chosen], "y": [found.y[i] for i in chosen],
             "xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "hovertemplate": hover, "cliponaxis": False,
-            "text": [f"trial {found.number[i]}: {formatting.number(found.value[i])}" for i in chosen],
+            "text": [text(i, f"trial {found.number[i]}: {formatting.number(found.value[i])}") for i in chosen],
             "marker": {"size": size, "symbol": symbol, "color": [_shade(found.value[i], log) for i in chosen],
                        "coloraxis": "coloraxis", "line": {"width": width, "color": "rgba(90,90,90,0.9)"}},
         })  # fmt: skip
     traces.append({
         "type": "scatter", "mode": "markers", "x": [found.x[i] for i in failed], "y": [found.y[i] for i in failed],
         "xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "hovertemplate": hover, "cliponaxis": False,
-        "text": [f"trial {found.number[i]}: no value" for i in failed],
+        "text": [text(i, f"trial {found.number[i]}: no value") for i in failed],
         "marker": {"size": 8, "symbol": "x-thin-open", "color": "#D62728", "line": {"width": 2}},
     })  # fmt: skip
     return traces
@@ -223,7 +234,7 @@ def _color_axis(result: ComparisonResult, values: list[float], log: bool) -> dic
         ticks = plotdata.log_ticks(low, high)
         bar |= {"tickvals": [math.log10(t) for t in ticks], "ticktext": plotdata.tick_labels(ticks)}
         low, high = math.log10(low), math.log10(high)
-    bar["title"] = {"text": _text(formatting.bare(result.objective)), "side": "top"}
+    bar["title"] = {"text": _text(analysis.headings(result)["value"]), "side": "top"}
     return {
         "colorscale": _GOOD_TO_BAD, "reversescale": not minimize, "cmin": low,
         "cmax": high if high > low else low + 1e-12, "colorbar": bar,

@@ -91,10 +91,12 @@ class Folder:
             if old["methods"].get(label, text) != text
         ]
         if differences:
+            edited = any(line.startswith("problem.source.") for line in differences)
+            hint = " (A source stands for the function's text and the plain values it holds.)" if edited else ""
             raise InvalidValueError(
                 f"The folder {str(self.path)!r} holds another comparison:\n  "
                 + "\n  ".join(differences)
-                + "\nUse another folder, or the same configuration (methods, repeats and trials may be added)."
+                + f"\nUse another folder, or the same configuration (methods, repeats and trials may be added).{hint}"
             )
         new = {**old, "methods": {**old["methods"], **methods}, "sessions": [*old["sessions"], more]}
         text = json.dumps(new, ensure_ascii=False, indent=1)

@@ -3,38 +3,130 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 #: What stands where there is no number.
 NOTHING = "-"
 
 
+#: How the names of metrics begin that say on which split they were measured.
+_SPLITS = ("val", "test", "train")
+
+
+def _split(name: str) -> str:
+    """``"val"``, ``"test"`` or ``"train"`` when the name begins so, else ""."""
+    first, _, rest = name.lower().partition("_")
+    return first if first in _SPLITS and rest else ""
+
+
+def _has_twin(name: str, names: Iterable[str], where: str = "val") -> bool:
+    """Whether the names hold this one with its split too: ``loss`` beside ``val_loss`` is no validation loss."""
+    return f"{where}_{name}".lower() in {other.lower() for other in names}
+
+
 def heading(name: str, where: str = "val") -> str:
     """A metric's name above a column: ``val_loss``, ``loss`` -> ``val loss``; ``test_accuracy`` -> ``test accuracy``.
 
+    It looks at this name alone; :func:`headings` gives the names of several their headings, all different.
+
     Args:
         name: of the metric.
-        where: ``"val"`` or ``"test"``: the split it was measured on, unless its name says so.
+        where: ``"val"`` or ``"test"``: the split it was measured on, unless its name says so. What a test reports
+            under another split's name keeps it: ``val_loss`` -> ``test val loss``.
     """
-    for prefix in ("val_", "test_", "train_"):
-        if name.lower().startswith(prefix):
-            return f"{prefix[:-1]} {bare(name)}"
+    split = _split(name)
+    if split and where == "test" and split != "test":
+        return f"test {split} {bare(name)}"
+    if split:
+        return f"{split} {bare(name)}"
     return "value" if name == "value" and where == "val" else f"{where} {bare(name)}"
+
+
+def headings(val: Sequence[str], test: Sequence[str] = (), taken: Iterable[str] = ()) -> dict[tuple[str, str], str]:
+    """The headings of all metrics at once: unique, and an unprefixed name is not said to be what it is not.
+
+    Beside ``val_loss`` a plain ``loss`` stays ``loss`` (Keras calls the training loss so); what would still be equal
+    is told apart by the metric's name as it is.
+
+    Args:
+        val: names of the validation metrics.
+        test: names of the test metrics.
+        taken: headings that other columns have.
+
+    Returns:
+        ``("val" or "test", name)`` -> heading.
+    """
+
+    def wanted(where: str, name: str, names: Sequence[str]) -> str:
+        return bare(name) if not _split(name) and _has_twin(name, names, where) else heading(name, where)
+
+    return _distinct(val, test, wanted, " ", taken)
+
+
+def fields(val: Sequence[str], test: Sequence[str] = (), taken: Iterable[str] = ()) -> dict[tuple[str, str], str]:
+    """The metrics' names in a CSV header, unique as :func:`headings`: ``val_loss`` for ``loss`` and for ``val_loss``.
+
+    Args:
+        val: names of the validation metrics.
+        test: names of the test metrics.
+        taken: fields that the file has besides; ``best_`` + a field is kept free too.
+
+    Returns:
+        ``("val" or "test", name)`` -> field.
+    """
+
+    def wanted(where: str, name: str, names: Sequence[str]) -> str:
+        split = _split(name)
+        if split == where or (split and where == "val") or (not split and _has_twin(name, names, where)):
+            return name
+        return f"{where}_{name}"
+
+    return _distinct(val, test, wanted, "_", taken)
+
+
+def _distinct(
+    val: Sequence[str],
+    test: Sequence[str],
+    wanted: Callable[[str, str, Sequence[str]], str],
+    joint: str,
+    taken: Iterable[str],
+) -> dict[tuple[str, str], str]:
+    """A text of its own for every metric: those that name their split choose first, those of another split last."""
+    lists = {"val": list(val), "test": list(test)}
+    order = {"val": ("val", "", "train", "test"), "test": ("test", "", "train", "val")}
+    metrics = sorted(
+        dict.fromkeys((where, name) for where, names in lists.items() for name in names),
+        key=lambda metric: order[metric[0]].index(_split(metric[1])),
+    )
+    used, best = set(taken), f"best{joint}"
+    texts = {}
+    for where, name in metrics:
+        spaced = name.replace("_", joint)
+        choices = [wanted(where, name, lists[where])] + [f"{where}{joint}{spaced}"] * (_split(name) != where)
+        choices += [name, f"metric{joint}{name}", *(f"metric{joint}{name}{joint}{k}" for k in range(2, 3 + len(used)))]
+        texts[where, name] = text = next(c for c in choices if not {c, best + c} & used)
+        used |= {text, best + text}
+    return texts
 
 
 def bare(name: str) -> str:
     """A metric's name without its split: ``val_loss`` -> ``loss``."""
-    for prefix in ("val_", "test_", "train_"):
-        if name.lower().startswith(prefix):
-            name = name[len(prefix) :]
-            break
-    return name.replace("_", " ")
+    split = _split(name)
+    return (name[len(split) + 1 :] if split else name).replace("_", " ")
 
 
-def spoken(name: str) -> str:
-    """The objective within a sentence: ``validation loss``; ``value`` for a plain function."""
-    return "value" if name == "value" else f"validation {bare(name)}"
+def spoken(name: str, metrics: Iterable[str] = ()) -> str:
+    """The objective within a sentence: ``validation loss``; ``value`` for a plain function.
+
+    Args:
+        name: of the objective.
+        metrics: the names of all validation metrics: beside ``val_loss`` the objective ``loss`` is no validation loss.
+    """
+    if name == "value" or (not _split(name) and _has_twin(name, metrics)):
+        return bare(name)
+    words = {"train": "training", "test": "test"}
+    return f"{words.get(_split(name), 'validation')} {bare(name)}"
 
 
 def is_share(name: str) -> bool:
@@ -155,16 +247,33 @@ def signed(value: float, digits: int = 2) -> str:
     return text if float(text) else text[1:]
 
 
-def plain_column(values: Sequence[Any], *, log: bool = False) -> list[str]:
-    """Values of one parameter below each other: four significant digits on a log scale, else equal decimals."""
+def setting(value: Any) -> str:
+    """A parameter's value; unlike a missing number a None (or NaN) is a value here, and shown as such."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return str(value)
+    return number(value)
+
+
+def setting_column(configurations: Sequence[Mapping[str, Any]], name: str, *, log: bool = False) -> list[str]:
+    """Values of one parameter below each other: four significant digits on a log scale, else equal decimals.
+
+    Args:
+        configurations: name -> value; ``-`` stands where the parameter is absent, ``None`` where it is None.
+        name: of the parameter.
+        log: whether it is searched on a logarithmic scale.
+    """
+    values = [c.get(name) for c in configurations]
     sizes = [abs(v) for v in values if isinstance(v, float) and math.isfinite(v)]
     top = max(sizes, default=0.0)
-    if log or not sizes or not 1e-3 <= top < 1e6:
-        return [NOTHING if v is None else number(v) for v in values]
-    decimals = max(0, 3 - math.floor(math.log10(top)))
-    return [f"{v:.{decimals}f}" if isinstance(v, float) and math.isfinite(v) else number(v) for v in values]
+    decimals = None if log or not sizes or not 1e-3 <= top < 1e6 else max(0, 3 - math.floor(math.log10(top)))
+
+    def text(value: Any) -> str:
+        fixed = decimals is not None and isinstance(value, float) and math.isfinite(value)
+        return f"{value:.{decimals}f}" if fixed else setting(value)
+
+    return [text(v) if name in c else NOTHING for c, v in zip(configurations, values, strict=True)]
 
 
-def params(values: dict[str, Any]) -> str:
+def params(values: Mapping[str, Any]) -> str:
     """A configuration on one line: ``lr=0.01234, width=64``."""
-    return ", ".join(f"{name}={number(value)}" for name, value in values.items())
+    return ", ".join(f"{name}={setting(value)}" for name, value in values.items())

@@ -13,17 +13,15 @@ def notes(result: ComparisonResult) -> list[str]:
     spread = "the mean ± standard deviation (n - 1) over repeats" if several else "those of a single repeat, no spread"
     others = stars = ""
     if len(result.metrics) + len(result.test_metrics) > 1:
-        goal = formatting.spoken(result.objective)
+        goal = formatting.spoken(result.objective, result.metrics)
         others = f"; the other columns belong to the configuration with the best {goal} of each run"
     if len(result.labels) > 1:
         stars = f" * marks the best {'mean' if several else 'value'}, which alone is no evidence: see the tests."
     lines.append(f"Numbers are {spread}{others}.{stars}")
-    lines.append(
-        f"{_budget(result)} Repeat by repeat all methods saw the same data split and the same training seeds, so "
-        f"differences are paired. Sampler seeds are drawn from {result.seed}."
-    )
+    said = [_budget(result), _pairing(result), f"Sampler seeds are drawn from {result.seed}."]
+    lines.append(" ".join(filter(None, said)))
     lines += [f"{m.label}: {m.note}" for m in result.methods if m.note]
-    lines += _without_direction(result)
+    lines += _without_direction(result) + _gaps(result)
     lines += _test_notes_one(result)
     lines += _trouble(result)
     lines += [f"{label} took no part: {reason}" for label, reason in result.skipped.items()]
@@ -35,13 +33,80 @@ def notes(result: ComparisonResult) -> list[str]:
 
 def _budget(result: ComparisonResult) -> str:
     """How many trials the methods had, counted in their runs."""
-    each = f"{count(result.trials, 'trial')} in each of {count(result.repeats, 'repeat')}"
+    each = count(result.trials, "trial") + (f" in each of {result.repeats} repeats" if result.repeats > 1 else "")
     counts = analysis.trial_counts(result)
     early = {label: n for label, n in counts.items() if any(k < result.trials for k in n)}
     if not early:
         return f"Every method had {each}." if result.complete else f"Every method has a budget of {each}."
     found = ", ".join(f"{label} after {span(n)}" for label, n in early.items())
     return f"Every method had a budget of {each}; nothing was left to propose for {found}."
+
+
+def shared(result: ComparisonResult) -> str:
+    """What the runs of one repeat share, e.g. "the same data split and the same training seeds"; "" when nothing.
+
+    Of a plain function it is known what it asks for (``wants`` in its problem); other problems follow the protocol,
+    where an axis ``seed`` or ``data`` of the space decides instead of the repeat.
+    """
+    wants = _wants(result)
+    if wants is not None:
+        known = {"repeat": "the same repeat number", "seed": "the same training seeds"}
+        return " and ".join(text for name, text in known.items() if name in wants)
+    split = "the same split of each data set" if _searched(result, "data") else "the same data split"
+    return split if _searched(result, "seed") else f"{split} and the same training seeds"
+
+
+def _wants(result: ComparisonResult) -> list[str] | None:
+    wants = result.problem.get("wants")
+    return list(wants) if isinstance(wants, (list, tuple)) else None
+
+
+def _searched(result: ComparisonResult, name: str) -> bool:
+    axis = result.parsed_space().get(name)
+    return axis is not None and not axis.single()
+
+
+def _pairing(result: ComparisonResult) -> str:
+    """Why differences are paired, or why pairing brings nothing; "" where there is nothing to pair."""
+    if len(result.labels) < 2:
+        return ""
+    wants, what = _wants(result), shared(result)
+    several = result.repeats > 1
+    if not what:
+        return (
+            "The objective takes no seed and no repeat, so repeats differ only in the seeds of the samplers (and in "
+            "what the objective draws by itself); pairing them brings nothing."
+        ) * several
+    saw = f"all methods saw {what}" if wants is None else f"the objective got {what} under all methods"
+    said = (f"Repeat by repeat {saw}, so differences are paired" if several else saw[0].upper() + saw[1:]) + "."
+    if wants is not None and "seed" not in wants:
+        said += " It takes no seed."
+    if wants is None and _searched(result, "seed"):
+        said += " Training seeds follow from the parameter seed, which is searched."
+    return said
+
+
+def _gaps(result: ComparisonResult) -> list[str]:
+    """The columns of Table I whose means are over fewer runs than have a best trial."""
+    heads = analysis.headings(result)
+    runs = {m: sum(r.finished and r.best is not None for r in result.of(m)) for m in result.labels}
+    lines = []
+    for measure in analysis.shown_measures(result):
+        found = {m: len(analysis.summary(result, m, measure).values) for m in result.labels}
+        short = [m for m in result.labels if found[m] < runs[m]]
+        if not short:
+            continue
+        if not any(found.values()):
+            lines.append(f"{heads[measure]}: no run has a value.")
+            continue
+        whole = " that have a best trial" if any(runs[m] < result.repeats for m in short) else ""
+        parts = [f"{short[0]} has a value in {found[short[0]]} of {count(runs[short[0]], 'repeat')}{whole}"]
+        parts += [f"{m} in {found[m]} of {runs[m]}" for m in short[1:]]
+        means = "; the means are over these" if result.repeats > 1 else ""
+        if means and analysis.best_methods(result, measure) and len(set(found.values())) > 1:
+            means += ", and only a method with the most values can have the *"
+        lines.append(f"{heads[measure]}: {', '.join(parts)}{means}.")
+    return lines
 
 
 def _without_direction(result: ComparisonResult) -> list[str]:
@@ -64,16 +129,17 @@ def _unfinished(result: ComparisonResult) -> str:
 def _test_notes_one(result: ComparisonResult) -> list[str]:
     if not result.test_metrics:
         return ["The problem has no test split: these values are those the methods searched by, hence optimistic."]
-    lines = [
-        "The test split chose nothing: it was used once for each run's best configuration, trained again with the seed "
-        "of its trial."
-    ]
+    if _wants(result) is None:
+        used = "The test split chose nothing: it was used once for each run's best configuration, trained again with"
+    else:  # whether the user's own test trains again is not known
+        used = "The test chose nothing: it was called once for each run's best configuration, with"
+    lines = [f"{used} the seed of its trial."]
     again = [run for run in result.runs if run.retrained is not None]
     moved = sum(run.retrained != run.best_value for run in again)
     if moved:
         lines.append(
             f"Training is not reproducible here: in {moved} of {len(again)} runs the second training ended with "
-            f"another {formatting.spoken(result.objective)} than the first."
+            f"another {formatting.spoken(result.objective, result.metrics)} than the first."
         )
     return lines
 
@@ -97,8 +163,8 @@ def _trouble(result: ComparisonResult) -> list[str]:
             lines.append(f"{label} has no complete trial in any repeat.")
         elif empty:
             lines.append(
-                f"{label} has no complete trial in {count(len(empty), 'repeat')} ({_numbers(empty)}); its mean leaves "
-                "these out, which flatters it."
+                f"{label} has no complete trial in {count(len(empty), 'repeat')} (number {_numbers(empty)}); its mean "
+                "leaves these out, which flatters it."
             )
     pruned = sum(t.state == "PRUNED" for run in result.runs for t in run.trials)
     if pruned:

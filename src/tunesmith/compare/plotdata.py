@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from tunesmith.compare import analysis
+from tunesmith.compare import analysis, formatting
 from tunesmith.compare.result import ComparisonResult, Run
 from tunesmith.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from tunesmith.exceptions import InvalidValueError
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class Axis:
         high: other end.
         ticks: where to label.
         labels: the labels.
+        choices: whether positions stand for choices, in the order of the labels.
     """
 
     name: str
@@ -89,6 +93,11 @@ class Axis:
     high: float
     ticks: list[float]
     labels: list[str]
+    choices: bool = False
+
+    def text(self, position: float) -> str:
+        """The value at a position: a choice's label, else the number."""
+        return self.labels[int(position)] if self.choices else formatting.number(position)
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,8 @@ def axis(name: str, distribution: BaseDistribution) -> Axis:
     """The axis of one parameter, over its whole range."""
     if isinstance(distribution, CategoricalDistribution):
         k = len(distribution.choices)
-        return Axis(name, False, -0.5, k - 0.5, list(map(float, range(k))), [str(c) for c in distribution.choices])
+        labels = [str(c) for c in distribution.choices]
+        return Axis(name, False, -0.5, k - 0.5, list(map(float, range(k))), labels, choices=True)
     low, high, log = float(distribution.low), float(distribution.high), bool(distribution.log)  # type: ignore[attr-defined]
     whole = isinstance(distribution, IntDistribution)
     ticks = log_ticks(low, high) if log else linear_ticks(low, high, whole=whole)
@@ -179,16 +189,23 @@ def _power(value: float) -> str:
 
 
 def points(result: ComparisonResult, run: Run, axes: tuple[Axis, Axis]) -> Points:
-    """The trials of one run that have both parameters."""
+    """The trials of one run that have both parameters, with values that the declared space knows (None may be one)."""
     space = result.parsed_space()
-    trials = [t for t in run.trials if axes[0].name in t.params and axes[1].name in t.params]
+    first, second = ([_place(space[axis.name], axis.name, t.params) for t in run.trials] for axis in axes)
+    drawn = [(t, x, y) for t, x, y in zip(run.trials, first, second, strict=True) if x is not None and y is not None]
+    best = next((i for i, (t, _, _) in enumerate(drawn) if t.number == run.best), None)
+    values = [t.value if t.value is not None and math.isfinite(t.value) else None for t, _, _ in drawn]
+    return Points([x for _, x, _ in drawn], [y for _, _, y in drawn], values, [t.number for t, _, _ in drawn], best)
 
-    def place(name: str) -> list[float]:
-        return [float(space[name].to_internal_repr(t.params[name])) for t in trials]
 
-    best = next((i for i, t in enumerate(trials) if t.number == run.best), None)
-    values = [t.value if t.value is not None and math.isfinite(t.value) else None for t in trials]
-    return Points(place(axes[0].name), place(axes[1].name), values, [t.number for t in trials], best)
+def _place(distribution: BaseDistribution, name: str, params: Mapping[str, Any]) -> float | None:
+    """Where a configuration lies on an axis; None when it is not there."""
+    if name not in params:
+        return None
+    try:
+        return float(distribution.to_internal_repr(params[name]))
+    except InvalidValueError:
+        return None
 
 
 def sampled_points(result: ComparisonResult, repeat: int) -> dict[str, Points]:

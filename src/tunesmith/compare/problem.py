@@ -62,7 +62,8 @@ class FunctionProblem:
         space: what is searched; declared, because several methods need to know it before the first trial.
         name: a line that names the problem; the function's name by default. It also tells one comparison's folder from
             another's, so give different problems different names. (An objective or test that was edited is told by its
-            source; what it calls is not looked at.)
+            source and by plain values that it holds under names without a leading underscore; what it calls is not
+            looked at.)
         direction: ``"minimize"`` (default) or ``"maximize"``.
         metric_names: what the function reports, the objective first.
         metric_directions: metric name -> ``"minimize"`` or ``"maximize"``, for metrics whose names do not tell; a name
@@ -71,8 +72,9 @@ class FunctionProblem:
         seed: from which training seeds are drawn.
 
     Raises:
-        InvalidTypeError: ``func`` is not callable, ``space`` no space, or ``metric_directions`` no mapping.
-        InvalidValueError: an empty space, or an impossible direction.
+        InvalidTypeError: ``func`` is not callable, ``space`` no space, ``metric_names`` no list of names, or
+            ``metric_directions`` no mapping.
+        InvalidValueError: an empty space, an impossible direction, or a metric named twice.
     """
 
     def __init__(
@@ -99,10 +101,11 @@ class FunctionProblem:
             raise InvalidValueError("The space is empty; a comparison needs at least one parameter.")
         self.name = name if name is not None else getattr(func, "__qualname__", type(func).__name__)
         self.directions = [direction]
-        self.metric_names = list(metric_names)
+        self.metric_names = _names(metric_names)
         self.metric_directions = checked_directions(metric_directions, metrics_of(self)[0], direction)
         self.seed = seed
         self.repeat = 0
+        self._source = {"objective": fingerprint(func), "test": fingerprint(test)}  # before it runs and changes itself
 
     def for_repeat(self, repeat: int) -> FunctionProblem:
         """A copy for that repeat."""
@@ -124,9 +127,9 @@ class FunctionProblem:
         return self._test
 
     def to_dict(self) -> dict[str, Any]:
-        """The name, the seed, and hashes of the sources of objective and test."""
-        source = {"objective": fingerprint(self._func), "test": fingerprint(self._test)}
-        return {"kind": "function", "name": self.name, "seed": self.seed, "source": source}
+        """The name, the seed, what of seed and repeat the objective takes, and hashes of objective and test."""
+        wants = list(self._wants)
+        return {"kind": "function", "name": self.name, "seed": self.seed, "wants": wants, "source": self._source}
 
     def describe(self) -> str:
         """The name."""
@@ -139,6 +142,17 @@ def _wanted(func: Callable[..., Any]) -> tuple[str, ...]:
     except (TypeError, ValueError):  # some built-in callables have no signature
         return ()
     return tuple(name for name in ("seed", "repeat") if name in parameters)
+
+
+def _names(given: Any) -> list[str]:
+    names = [given] if isinstance(given, str) else list(given)
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise InvalidTypeError(
+            f"`metric_names` must be names, the objective's first, such as ['loss', 'accuracy'], but is {given!r}."
+        )
+    if len(set(names)) < len(names):
+        raise InvalidValueError(f"`metric_names` names a metric twice: {names}.")
+    return names
 
 
 def as_problem(problem: Any, space: Space | Mapping[str, Any] | None, name: str | None = None) -> Any:
@@ -157,6 +171,7 @@ def as_problem(problem: Any, space: Space | Mapping[str, Any] | None, name: str 
         if space is None:
             raise InvalidTypeError(
                 f"A comparison of a plain function needs its space: compare({_name(problem)}, ..., space={{...}})."
+                f"{_lacks(problem)}"
             )
         problem = FunctionProblem(problem, space, name=name)
     else:
@@ -166,6 +181,14 @@ def as_problem(problem: Any, space: Space | Mapping[str, Any] | None, name: str 
         raise InvalidValueError(f"A comparison handles one objective, but this problem has {len(directions)}.")
     metric_directions_of(problem)
     return problem
+
+
+def _lacks(problem: Any) -> str:
+    """What an object lacks that has part of what a problem has."""
+    wanted = sorted(name for name in ("space", "for_repeat", "training_seed", "to_dict") if not hasattr(problem, name))
+    if inspect.isroutine(problem) or len(wanted) == 4:
+        return ""
+    return f" (As a problem of its own it lacks {', '.join(wanted)}; see ComparableProblem.)"
 
 
 def direction_of(problem: Any) -> str:
@@ -187,8 +210,11 @@ def metric_directions_of(problem: Any) -> dict[str, Direction]:
 
 def metrics_of(problem: Any) -> list[str]:
     """The names of what the problem reports, the objective first."""
-    return list(getattr(problem, "metrics", None) or getattr(problem, "metric_names", None) or ["value"])
+    return list(getattr(problem, "metrics", None) or getattr(problem, "metric_names", None) or UNNAMED)
 
+
+#: The metrics of a problem that names none.
+UNNAMED = ["value"]
 
 #: What a title names, and what it says when that is searched over.
 _AXES = (("model", "several models"), ("data", "several data sets"))

@@ -14,7 +14,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from tunesmith.compare import figures, formatting, tables, tidy
+from tunesmith.compare import analysis, figures, formatting, plotdata, tables, tidy
+from tunesmith.compare.notes import count, shared
 from tunesmith.compare.render import html_table
 from tunesmith.compare.result import ComparisonResult
 from tunesmith.exceptions import MissingDependencyError
@@ -100,17 +101,20 @@ def to_html(result: ComparisonResult, **options: Any) -> str:
     """
     script = plotly_javascript().replace("</script", "<\\/script")
     figs = report_figures(result)
+    tests = _only(options, "alpha", "reference")
     data = json.dumps(figs, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     parts = {name: _figure_div(name) if name in figs else "" for name in ("curves", "values", "tests")}
     fields = {
         "title": _h(result.title),
         "subtitle": _h(_subtitle(result)),
-        "verdict": _h(verdict(result)),
+        "verdict": _h(verdict(result, **tests)),
         "table_one": html_table(tables.table_one(result)),
-        "table_tests": "".join(html_table(t) for t in tables.all_tests(result, **_only(options, "alpha", "reference"))),
+        "table_tests": "".join(html_table(t) for t in tables.all_tests(result, **tests)),
         "best": _optional(tables.best_configuration(result)),
-        "curves": _section("Best value so far", _CURVES_TEXT, parts["curves"]),
-        "finals": _section("Final values", _FINALS_TEXT, f'<div class="pair">{parts["values"]}{parts["tests"]}</div>'),
+        "curves": _section("Best value so far", _curves_text(result), parts["curves"]),
+        "finals": _section(
+            "Final values", _finals_text(result), f'<div class="pair">{parts["values"]}{parts["tests"]}</div>'
+        ),
         "samples": _samples_section(result, figs),
         "table_two": _runs_section(result, options),
         "configuration": _configuration(result),
@@ -125,29 +129,34 @@ def to_html(result: ComparisonResult, **options: Any) -> str:
 def report_figures(result: ComparisonResult) -> dict[str, figures.Figure]:
     """Name -> figure: ``curves``, ``values``, ``tests``, ``samples-0`` ... ; those without data are absent."""
     named = {"curves": figures.curves(result)}
-    named["values"] = figures.finals(result, "value", f"best {formatting.spoken(result.objective)}")
-    for name in tables.metrics_of_test(result)[:1]:
-        named["tests"] = figures.finals(result, f"test:{name}", formatting.heading(name, "test"))
+    named["values"] = figures.finals(result, "value", f"best {_goal(result)}")
+    for name in analysis.metrics_of_test(result)[:1]:
+        named["tests"] = figures.finals(result, f"test:{name}", analysis.headings(result)[f"test:{name}"])
     for repeat in sorted({run.repeat for run in result.runs})[:MAX_REPEATS_DRAWN]:
         named[f"samples-{repeat}"] = figures.samples(result, repeat)
     return {name: figure for name, figure in named.items() if figure is not None}
 
 
-def verdict(result: ComparisonResult) -> str:
-    """What the tests on the objective allow one to say, in a sentence."""
-    from tunesmith.compare import analysis
+def verdict(result: ComparisonResult, *, alpha: float = analysis.ALPHA, reference: str | None = None) -> str:
+    """What the tests on the objective allow one to say, in a sentence.
 
+    Args:
+        result: the comparison.
+        alpha, reference: as for the tables beside it; see :func:`tunesmith.compare.analysis.pair_tests`.
+    """
     if len(result.labels) < 2:
         return "One method alone: nothing is compared."
-    family = analysis.pair_tests(result)
+    family = analysis.pair_tests(result, alpha=alpha, reference=reference)
     found = [t for t in family.tests if t.winner is not None]
+    level = "" if alpha == analysis.ALPHA else f" at {alpha:g}"
     if family.too_few:
         return (
             f"Too few repeats for a verdict: it takes at least {family.needed} for any of these differences to become "
-            "significant."
+            f"significant{level}."
         )
     if not found:
-        return "The repeats show no significant difference between any two methods."
+        whom = "any two methods" if reference is None else f"{reference} and any other method"
+        return f"The repeats show no significant difference between {whom}{level}."
     beaten: dict[str, list[str]] = {}
     for test in found:
         beaten.setdefault(str(test.winner), []).append(test.second if test.winner == test.first else test.first)
@@ -158,7 +167,11 @@ def verdict(result: ComparisonResult) -> str:
         f"{_and(names)} {'is' if len(names) == 1 else 'are'} better than {_and(losers)}"
         for losers, names in winners.items()
     )
-    return f"Significant in the {formatting.spoken(result.objective)} (corrected): {said}."
+    return f"Significant{level} in the {_goal(result)} (corrected): {said}."
+
+
+def _goal(result: ComparisonResult) -> str:
+    return formatting.spoken(result.objective, result.metrics)
 
 
 def _and(names: Sequence[str]) -> str:
@@ -184,8 +197,8 @@ def _subtitle(result: ComparisonResult) -> str:
     when = f", {result.finished[:10]}" if result.finished else ""
     upto = "up to " if any(len(run.trials) < result.trials for run in result.runs) else ""
     return (
-        f"{len(result.labels)} methods, {upto}{result.trials} trials each, {result.repeats} "
-        f"repeat{'' if result.repeats == 1 else 's'}, seed {result.seed}{when}"
+        f"{count(len(result.labels), 'method')}, {upto}{count(result.trials, 'trial')} each, "
+        f"{count(result.repeats, 'repeat')}, seed {result.seed}{when}"
     )
 
 
@@ -193,15 +206,26 @@ def _figure_div(name: str, label: str = "") -> str:
     return f'<div class="plot" data-figure="{_h(name)}" role="img" aria-label="{_h(label or name)}"></div>'
 
 
-_CURVES_TEXT = (
-    "Mean over repeats of the best validation value among the first trials; the band is one standard deviation, cut "
-    "off at the best and worst repeat."
-)
-_FINALS_TEXT = "One point a repeat; grey lines join the points of one repeat (same data split and training seeds)."
 _SAMPLES_TEXT = (
     "Every configuration one run tried, in two of its parameters. Blue points are good, the star is the best, red "
     "crosses failed. Independent uniform points cluster and leave gaps; Sobol and Halton points are spread evenly."
 )
+
+
+def _curves_text(result: ComparisonResult) -> str:
+    early = any(n < result.trials for counts in analysis.trial_counts(result).values() for n in counts)
+    return (
+        f"Mean over repeats of the best {_goal(result)} among the first trials; the band is one standard deviation, "
+        "cut off at the best and worst repeat." + " A line ends with the shortest run of its method." * early
+    )
+
+
+def _finals_text(result: ComparisonResult) -> str:
+    """What a point and a grey line are; a line says no more than what the runs of one repeat really share."""
+    if len(result.labels) < 2:
+        return "One point a repeat."
+    what = shared(result) or "which share nothing but its number"
+    return f"One point a repeat; grey lines join the points of one repeat ({what})."
 
 
 def _section(title: str, text: str, body: str) -> str:
@@ -217,7 +241,21 @@ def _samples_section(result: ComparisonResult, figs: Mapping[str, Any]) -> str:
     options = "".join(f'<option value="{_h(n)}">{_h(n.partition("-")[2])}</option>' for n in names)
     choice = f'<label class="choice">repeat <select data-target="samples">{options}</select></label>'
     body = (choice if len(names) > 1 else "") + _figure_div(names[0]).replace("<div ", '<div id="samples" ', 1)
-    return _section("Where the methods looked", _SAMPLES_TEXT, body)
+    return _section("Where the methods looked", _SAMPLES_TEXT + _undrawn(result), body)
+
+
+def _undrawn(result: ComparisonResult) -> str:
+    """What the picture of the sampled points leaves out."""
+    text = ""
+    axes = plotdata.point_axes(result)
+    if axes is not None:
+        drawn = sum(len(plotdata.points(result, run, axes).x) for run in result.runs)
+        missing = sum(len(run.trials) for run in result.runs) - drawn
+        text = " Trials without one of the two parameters are not drawn." if missing else ""
+    repeats = len({run.repeat for run in result.runs})
+    if repeats > MAX_REPEATS_DRAWN:
+        text += f" Only the first {MAX_REPEATS_DRAWN} of {repeats} repeats are drawn."
+    return text
 
 
 def _runs_section(result: ComparisonResult, options: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ outcome does not depend on how many studies run at a time.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -91,17 +92,22 @@ def compare(
 
 
 def _positive(value: Any, name: str) -> int:
-    if _natural(value, name) < 1:
+    number = _natural(value, name)
+    if number < 1:
         raise InvalidValueError(f"`{name}` must be at least 1, but is {value}.")
-    return int(value)
+    return number
 
 
 def _natural(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
+    try:
+        number = operator.index(value)  # NumPy's integers too
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
         raise InvalidTypeError(f"`{name}` must be an integer, but is {value!r}.")
-    if value < 0:
+    if number < 0:
         raise InvalidValueError(f"`{name}` must not be negative, but is {value}.")
-    return value
+    return number
 
 
 def _ready(specs: list[MethodSpec], problem: Any, trials: int) -> tuple[list[ReadyMethod], dict[str, str]]:

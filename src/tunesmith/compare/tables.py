@@ -40,19 +40,14 @@ def table_one(result: ComparisonResult) -> Table:
 
 def _measures(result: ComparisonResult) -> list[tuple[str, str, int]]:
     """(measure, header, rank) of the columns: the objective, other validation metrics, then the test metrics."""
-    chosen = [("value", f"best {formatting.heading(result.objective)}", 0)]
-    others = [m for m in result.metrics if m != result.objective and not m.startswith("train_")]
-    chosen += [(f"val:{m}", formatting.heading(m), 0 if i == 0 else 6) for i, m in enumerate(others)]
-    chosen += [
-        (f"test:{m}", formatting.heading(m, "test"), 0 if i == 0 else 5) for i, m in enumerate(metrics_of_test(result))
-    ]
+    texts = analysis.headings(result)
+    chosen, seen = [], set()
+    for key in analysis.shown_measures(result):
+        kind = key.partition(":")[0]
+        rank = 0 if kind not in seen else 6 if kind == "val" else 5
+        seen.add(kind)
+        chosen.append((key, f"best {texts[key]}" if key == "value" else texts[key], rank))
     return chosen
-
-
-def metrics_of_test(result: ComparisonResult) -> list[str]:
-    """The names of the test metrics, the objective's own last (an accuracy says more to a reader than its loss)."""
-    own = formatting.bare(result.objective)
-    return sorted(result.test_metrics, key=lambda m: formatting.bare(m) == own)
 
 
 def _measure_cells(result: ComparisonResult, measure: str) -> list[Cell]:
@@ -104,10 +99,9 @@ def _measure_name(result: ComparisonResult, measure: str) -> str:
 
 def _measure_title(result: ComparisonResult, measure: str) -> str:
     if measure == "value":
-        return f"best {formatting.spoken(result.objective)}"
-    kind, _, name = measure.partition(":")
-    heading = formatting.heading(name, kind)
-    return f"{heading} of the chosen configurations" if kind == "test" else heading
+        return f"best {formatting.spoken(result.objective, result.metrics)}"
+    heading = analysis.headings(result).get(measure, measure)
+    return f"{heading} of the chosen configurations" if measure.startswith("test:") else heading
 
 
 def _test_row(test: analysis.PairTest, family: analysis.Family, name: str) -> list[Cell]:
@@ -202,12 +196,14 @@ def table_two(result: ComparisonResult, method: str | None = None, repeat: int |
     space = list(result.space.get("parameters", {}))
     names.sort(key=lambda name: space.index(name) if name in space else len(space))
     columns = [Column("#"), Column("", "left"), *(Column(name, rank=30 + i) for i, name in enumerate(names))]
-    columns += [Column(formatting.heading(m), rank=0 if i < 2 else 80 + i) for i, m in enumerate(result.metrics)]
+    heads = analysis.headings(result)
+    columns += [Column(heads[f"val:{m}"], rank=0 if i < 2 else 80 + i) for i, m in enumerate(result.metrics)]
     columns += [Column("time", rank=70)]
     if any(trial.state != "COMPLETE" for trial in run.trials):
         columns.append(Column("state", "left"))
     dists = result.parsed_space()
-    texts = {n: formatting.plain_column([t.params.get(n) for t in run.trials], log=_is_log(dists, n)) for n in names}
+    configurations = [trial.params for trial in run.trials]
+    texts = {n: formatting.setting_column(configurations, n, log=_is_log(dists, n)) for n in names}
     rows = [_trial_row(result, run, trial, [texts[n][i] for n in names], names)[: len(columns)]
             for i, trial in enumerate(run.trials)]  # fmt: skip
     title = f"Table II: {run.method}, repeat {run.repeat}: its trials in order"
@@ -252,11 +248,14 @@ def _run_notes(result: ComparisonResult, run: Run) -> list[str]:
     if n_initial:
         lines.append(f"initial: the first {n_initial} configurations, chosen before the method saw any result.")
     if run.best is not None:
-        lines.append(f"*: the best of the run by {formatting.spoken(result.objective)} (trial {run.best}).")
+        lines.append(
+            f"*: the best of the run by {formatting.spoken(result.objective, result.metrics)} (trial {run.best})."
+        )
     else:
         lines.append("No trial of this run is complete.")
     if run.test:
-        found = [f"{formatting.heading(name, 'test')} {formatting.metric(name, v)}" for name, v in run.test.items()]
+        heads = analysis.headings(result)
+        found = [f"{heads.get(f'test:{m}', m)} {formatting.metric(m, v)}" for m, v in run.test.items()]
         lines.append(f"Its configuration on the test split: {', '.join(found)}.")
     return lines
 
@@ -270,9 +269,10 @@ def best_configuration(result: ComparisonResult) -> Table | None:
     trial = run.best_trial if run else None
     if run is None or trial is None:
         return None
-    rows = [[Cell(name), Cell(formatting.number(value), value)] for name, value in trial.params.items()]
+    heads = analysis.headings(result)
+    rows = [[Cell(name), Cell(formatting.setting(value), value)] for name, value in trial.params.items()]
     for where, values in (("val", trial.metrics), ("test", run.test)):
-        rows += [[Cell(formatting.heading(m, where)), Cell(formatting.metric(m, v), v)] for m, v in values.items()]
+        rows += [[Cell(heads.get(f"{where}:{m}", m)), Cell(formatting.metric(m, v), v)] for m, v in values.items()]
     title = f"Best configuration: {run.method}, repeat {run.repeat}, trial {trial.number}"
     return Table(title, [Column("name", "left"), Column("value")], rows)
 

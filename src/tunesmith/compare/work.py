@@ -28,6 +28,7 @@ from tunesmith.compare.environment import environment
 from tunesmith.compare.folder import Folder
 from tunesmith.compare.methods import ReadyMethod, sampler_seed
 from tunesmith.compare.problem import (
+    UNNAMED,
     description_of,
     direction_of,
     metric_directions_of,
@@ -36,9 +37,11 @@ from tunesmith.compare.problem import (
     training_seed,
 )
 from tunesmith.compare.result import ComparisonResult, Method, Run
+from tunesmith.exceptions import MissingDependencyError, StorageInternalError
 from tunesmith.pruners import get_pruner
 from tunesmith.storages import BaseStorage, get_storage
 from tunesmith.study import Study, create_study
+from tunesmith.train.errors import DataDamagedError, DataNotFoundError
 from tunesmith.trial import Trial, TrialState
 
 _logger = logging.get_logger("tunesmith.compare")
@@ -73,8 +76,20 @@ class Progress:
     message: str = ""
 
 
-class _Stop(BaseException):
-    """Ends an evaluation because the comparison was interrupted; the study gives its trial back."""
+class _Stop(KeyboardInterrupt):
+    """Ends an evaluation because the comparison was interrupted; the study gives its trial back, like at Ctrl-C."""
+
+
+class _Broken(_Stop):
+    """Ends the comparison because of an error that is no configuration's fault."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+#: Errors of the machine: another configuration would meet them too, and the same one might not tomorrow.
+_NO_RESULTS = (MissingDependencyError, DataNotFoundError, DataDamagedError)
 
 
 class Comparison:
@@ -122,6 +137,8 @@ class Comparison:
                 self._tell("skip", label, message=reason)
             self._all_studies(store, runs)
             complete = True
+        except _Broken as broken:
+            raise broken.error from broken.error.__cause__
         finally:
             try:
                 result = self._result(runs, description, where, complete)
@@ -178,9 +195,9 @@ class Comparison:
                     if item is None:
                         return
                     work(*item)
-            except _Stop:
-                return
             except BaseException as error:
+                if type(error) is _Stop:
+                    return
                 errors.append(error)
                 self._stop.set()
             finally:
@@ -205,7 +222,7 @@ class Comparison:
             direction=self.direction, seed=sampler_seed(self.seed, method.spec.label, repeat), space=self.problem.space,
             budget=method.budget(self.trials), load_if_exists=True,
         )  # fmt: skip
-        if study.metric_names is None:
+        if study.metric_names is None and self.metrics != UNNAMED:
             study.set_metric_names(self.metrics[:1])
         return study
 
@@ -231,7 +248,7 @@ class Comparison:
         objective = self._objective(problem, label, repeat)
         callbacks = [lambda s, trial: self._after(s, trial, label, repeat)]
         before = count_finished(study, self.trials)
-        study.optimize(objective, n_trials=0)  # runs nothing, but gives up what has killed its process too often
+        study.release_running()  # the folder has one owner, so whoever ran a trial here is gone, on whatever machine
         found = count_finished(study, self.trials)
         with self._lock:
             self._done += found - before
@@ -241,8 +258,17 @@ class Comparison:
                 raise _Stop
             before, found = found, count_finished(study, self.trials)
             if found == before:  # the loop ended by itself: nothing left to propose
-                study.set_user_attr(EXHAUSTED, found)
+                self._exhausted(study, found)
                 return
+
+    def _exhausted(self, study: Study, found: int) -> None:
+        """Remember that the sampler has no more, unless a trial is open: then it was not that."""
+        trials = study.get_trials(deepcopy=False)
+        if held := [t.number for t in trials if t.number < self.trials and not t.state.is_finished()]:
+            raise StorageInternalError(
+                f"The study {study.study_name!r} has open trials that nobody evaluates: {held}. Call compare again."
+            )
+        study.set_user_attr(EXHAUSTED, found)
 
     def _after(self, study: Study, trial: Any, label: str, repeat: int) -> None:
         with self._lock:
@@ -263,6 +289,8 @@ class Comparison:
             outcome = None
             try:
                 outcome = problem(trial)
+            except _NO_RESULTS as error:
+                raise _Broken(error) from None
             finally:
                 if not inspect.isgenerator(outcome):
                     trial.set_user_attr(SECONDS, time.monotonic() - begin)
@@ -281,6 +309,8 @@ class Comparison:
                     item = next(epochs)
                 except StopIteration as end:
                     return end.value
+                except _NO_RESULTS as error:
+                    raise _Broken(error) from None
                 step += 1
                 yield item
                 self._tell("epoch", label, repeat, trial.number, step, _first_number(item))
@@ -349,7 +379,10 @@ class Comparison:
         if self._listener is not None:
             total = self.trials * self.repeats * len(self.methods)
             with self._lock:
-                self._listener(Progress(event, method, repeat, trial, step, value, self._done, total, message))
+                try:
+                    self._listener(Progress(event, method, repeat, trial, step, value, self._done, total, message))
+                except Exception as error:  # a bug in a display must not become a failed trial
+                    raise _Broken(error) from None
 
 
 def _wait_for(events: list[threading.Event]) -> None:

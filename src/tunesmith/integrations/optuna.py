@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import json
 import warnings
 from collections import OrderedDict
@@ -66,10 +67,10 @@ class OptunaSampler(BaseSampler):
     """A sampler of Optuna, asked anew for every trial with a study that is rebuilt from the history.
 
     Each proposal comes from a fresh sampler whose seed is drawn from the trial's generator and kept in the tag
-    ``optuna.seed``; the tag ``optuna.at`` holds how many trials had finished. So nothing has to be pickled: what a
-    sampler such as CMA-ES or NSGA-II left in the attributes of earlier trials is found by asking it for them again,
-    in order. (Those steps are cached; dropping the cache changes only the time. Once the space has changed, all of
-    them are asked for in the new space.)
+    ``optuna.seed`` (the scrambling of ``qmc`` follows from the study's seed); the tag ``optuna.at`` holds how many
+    trials had finished. So nothing has to be pickled: what a sampler such as CMA-ES or NSGA-II left in the attributes
+    of earlier trials is found by asking it for them again, in order. (Those steps are cached; dropping the cache
+    changes only the time. Once the space has changed, all of them are asked for in the new space.)
 
     Running trials are RUNNING for Optuna, with their parameters for the samplers that look at them. Values outside a
     range that has shrunk are moved into it; choices are passed by position, so they may change and be of any type.
@@ -90,8 +91,12 @@ class OptunaSampler(BaseSampler):
         object.__setattr__(self, "options", dict(self.options))
         object.__setattr__(self, "_steps", OrderedDict())  # see _step
 
-    def make(self, seed: int) -> Any:
-        """The Optuna sampler with this seed."""
+    def make(self, seed: int, study_seed: int = 0) -> Any:
+        """The Optuna sampler with this seed.
+
+        The points of a ``qmc`` search are those of one sequence, whose scrambling follows from ``study_seed``; ``seed``
+        is that of its random draws (the first trial, and names that are new).
+        """
         made = _class(self.name)
         for package in _NEEDS.get(made.__name__, ()):
             if importlib.util.find_spec(package) is None:
@@ -102,7 +107,7 @@ class OptunaSampler(BaseSampler):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "experimental", at every proposal
             try:
-                return made(seed=seed, **self.options)
+                return made(**{"seed": seed, **_defaults(made, seed, study_seed), **self.options})
             except (TypeError, ValueError) as error:
                 raise InvalidValueError(
                     f"Optuna's {made.__name__} cannot be made with {self.options!r}: {error}."
@@ -164,7 +169,7 @@ class _Asked:
         for k, trial in enumerate(trials):
             trial.system_attrs.update(self.notes.get(k, {}))
         view = View(self.history.directions, trials, self.attrs)
-        return ask(view, self.method.make(seed), distributions)
+        return ask(view, self.method.make(seed, self.history.seed), distributions)
 
     def _replay(self, space: Space) -> None:
         """Find what the sampler noted at its earlier trials: ask for each again, as it was asked for then."""
@@ -200,6 +205,19 @@ class _Asked:
         notes, attrs = found
         self.notes[number] = notes
         self.attrs = dict(attrs)
+
+
+def _defaults(made: Any, seed: int, study_seed: int) -> dict[str, Any]:
+    """Arguments that are other ones here: no warning at every trial, and one scrambling for all of a sequence."""
+    found: dict[str, Any] = {}
+    if "warn_independent_sampling" in inspect.signature(made).parameters:
+        found["warn_independent_sampling"] = False
+    if made.__name__ == "QMCSampler":
+        import optuna
+
+        found["seed"] = study_seed % 2**32
+        found["independent_sampler"] = optuna.samplers.RandomSampler(seed=seed)
+    return found
 
 
 def _class(name: str) -> Any:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith._plugins import Room
 from tunesmith.pruners._base import BasePruner, Continue, Idle, Schedule, Start, Verdict
+
+if TYPE_CHECKING:  # for editors and type checkers, which cannot look into the folder
+    from tunesmith.pruners.nop import NopPruner as NopPruner
+    from tunesmith.pruners.percentile import MedianPruner as MedianPruner
+    from tunesmith.pruners.percentile import PercentilePruner as PercentilePruner
 
 __all__ = [
     "BasePruner", "Continue", "Idle", "Schedule", "Start", "Verdict", "available", "from_spec", "get_pruner",
@@ -14,7 +19,10 @@ __all__ = [
 ]  # fmt: skip
 
 _room = Room(__name__, BasePruner, "Pruner")  # type: ignore[type-abstract]
-__getattr__ = _room.attribute
+
+
+def __getattr__(name: str) -> Any:
+    return _room.attribute(name)
 
 
 def available() -> dict[str, type[BasePruner]]:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith._plugins import Room
 from tunesmith.samplers._base import BaseSampler, Proposal
 
+if TYPE_CHECKING:  # for editors and type checkers, which cannot look into the folder
+    from tunesmith.samplers.grid import GridSampler as GridSampler
+    from tunesmith.samplers.pso import PSOSampler as PSOSampler
+    from tunesmith.samplers.qmc import QMCSampler as QMCSampler
+    from tunesmith.samplers.random import RandomSampler as RandomSampler
+
 __all__ = ["BaseSampler", "Proposal", "available", "from_spec", "get_sampler", "known_names"]
 
 _room = Room(__name__, BaseSampler, "Sampler")  # type: ignore[type-abstract]
-__getattr__ = _room.attribute
+
+
+def __getattr__(name: str) -> Any:
+    return _room.attribute(name)
 
 
 def available() -> dict[str, type[BaseSampler]]:

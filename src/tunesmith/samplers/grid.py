@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -62,8 +63,6 @@ class GridSampler(BaseSampler):
     shuffle: bool = field(default=True, kw_only=True)
     points: int | Mapping[str, int] | None = field(default=None, kw_only=True)
     conditions: Mapping[str, str] | None = field(default=None, kw_only=True)
-
-    #: It ends by itself.
 
     def __post_init__(self) -> None:
         if self.search_space is None:
@@ -151,6 +150,7 @@ class GridSampler(BaseSampler):
         cells = self._grid(space, history)
         if cells is None:
             return [Proposal({})] * n
+        self._warn_outside(space)
         used = self._used(cells, history)
         if not len(used):
             _logger.info("The grid has %s cells: %s.", f"{cells.n:,}", _layout(cells))
@@ -188,6 +188,14 @@ class GridSampler(BaseSampler):
         points = POINTS if self.points is None else self.points
         return _cells(_cut(space, tuple(sorted(points.items())) if isinstance(points, Mapping) else points))
 
+    def _warn_outside(self, space: Space) -> None:
+        """The same text each time, so that Python shows it once."""
+        for name, values in (self.search_space or {}).items():
+            if outside := [v for v in values if name in space and not _fits(space[name], v)]:
+                warnings.warn(
+                    f"The grid's values {outside} of {name!r} are outside {space[name]!r}; they are used.", stacklevel=2
+                )
+
     def _used(self, cells: Cells, history: History) -> NDArray[np.int64]:
         """The cells that are visited or pending."""
         of, cell = history.tag(_GRID), history.tag(_CELL)
@@ -201,6 +209,13 @@ class GridSampler(BaseSampler):
                 configurations.append(dict(trial.params))
         pending += [k for k in map(cells.find, configurations) if k is not None]
         return np.concatenate([cell[ours].astype(np.int64), np.array(pending, np.int64)])
+
+
+def _fits(distribution: BaseDistribution, value: Any) -> bool:
+    try:
+        return distribution.contains(value)
+    except (TypeError, ValueError):
+        return False
 
 
 def _typed(space: Space, params: dict[str, Any]) -> dict[str, Any]:

@@ -86,7 +86,8 @@ class RDBStorage(BaseStorage):
             waited for up to 60 s (``{"connect_args": {"timeout": seconds}}``).
         skip_compatibility_check, heartbeat_interval, grace_period, skip_table_creation: Optuna's; not needed here, and
             ignored with a warning. Dead processes are noticed without heartbeats.
-        failed_trial_callback: Optuna's; refused, because interrupted trials are attempted again without it.
+        heartbeat_stale_trial_callback, failed_trial_callback: Optuna's (new and old name); refused, because interrupted
+            trials are attempted again without it.
         durability: ``"process"`` (default): an acknowledged record survives the death of the process (WAL,
             synchronous NORMAL). ``"power"``: it is on the disk (synchronous FULL).
 
@@ -108,15 +109,16 @@ class RDBStorage(BaseStorage):
         *,
         heartbeat_interval: int | None = None,
         grace_period: int | None = None,
+        heartbeat_stale_trial_callback: Any = None,
         failed_trial_callback: Any = None,
         skip_table_creation: bool = False,
         durability: Durability = "process",
     ) -> None:
         check_durability(durability)
         _not_needed(
-            failed_trial_callback, skip_compatibility_check=skip_compatibility_check or None,
-            heartbeat_interval=heartbeat_interval, grace_period=grace_period,
-            skip_table_creation=skip_table_creation or None,
+            heartbeat_stale_trial_callback or failed_trial_callback,
+            skip_compatibility_check=skip_compatibility_check or None, heartbeat_interval=heartbeat_interval,
+            grace_period=grace_period, skip_table_creation=skip_table_creation or None,
         )  # fmt: skip
         self.url, self.durability = url, durability
         self._engine_kwargs = dict(engine_kwargs or {})
@@ -328,19 +330,26 @@ def _reopen(url: sa.URL, engine_kwargs: dict[str, Any], durability: Durability) 
     return RDBStorage(url, engine_kwargs, durability=durability)
 
 
-def _not_needed(failed_trial_callback: Any, **options: Any) -> None:
+#: Optuna's options -> why they are not needed.
+_REASONS = {
+    "skip_compatibility_check": "the format is always checked",
+    "heartbeat_interval": "dead processes of this machine are noticed without heartbeats",
+    "grace_period": "dead processes of this machine are noticed without heartbeats",
+    "skip_table_creation": "tables are made only where there are none",
+}
+
+
+def _not_needed(stale_trial_callback: Any, **options: Any) -> None:
     """Say what becomes of Optuna's options: a script that gives them runs."""
-    if failed_trial_callback is not None:
+    if stale_trial_callback is not None:
         raise InvalidValueError(
-            f"`failed_trial_callback` ({failed_trial_callback!r}) would never be called: a trial whose process died is "
-            "attempted again by itself, three times at most. Leave it out."
+            f"The callback for stale trials, {stale_trial_callback!r}, would never be called: a trial whose process "
+            "died is attempted again by itself, three times at most. Leave it out."
         )
-    if given := [f"`{name}`" for name, value in options.items() if value is not None]:
-        warnings.warn(
-            f"RDBStorage needs no {', '.join(given)}: the format is always checked, and dead processes are noticed "
-            "without heartbeats. Leave it out.",
-            stacklevel=3,
-        )
+    if given := [name for name, value in options.items() if value is not None]:
+        reasons = "; ".join(dict.fromkeys(_REASONS[name] for name in given))
+        names = ", ".join(f"`{name}`" for name in given)
+        warnings.warn(f"RDBStorage needs no {names}: {reasons}. Leave it out.", stacklevel=3)
 
 
 def _parse_url(url: str | sa.URL) -> sa.URL:

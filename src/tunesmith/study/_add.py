@@ -129,6 +129,8 @@ def enqueue(log: StudyLog, params: Mapping[str, Any], user_attrs: Mapping[str, A
     """
     if not isinstance(params, Mapping):
         raise InvalidTypeError(f"`params` must be a dictionary, but is {params!r}.")
+    if user_attrs is not None and not isinstance(user_attrs, Mapping):
+        raise InvalidTypeError(f"`user_attrs` must be a dictionary, but is {user_attrs!r}.")
     attrs = {k: ev.attr_to_json(clean_attr(k, v)) for k, v in (user_attrs or {}).items()}
     fixed = {k: choice_to_json(clean_param(k, v)) for k, v in params.items()}
     with log.lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import platform
 import uuid
@@ -15,7 +16,13 @@ from tunesmith import events as ev
 from tunesmith import logging
 from tunesmith._version import __version__
 from tunesmith.distributions import BaseDistribution
-from tunesmith.exceptions import DuplicatedStudyError, InvalidTypeError, InvalidValueError, StudyNotFoundError
+from tunesmith.exceptions import (
+    DuplicatedStudyError,
+    InvalidTypeError,
+    InvalidValueError,
+    StorageInternalError,
+    StudyNotFoundError,
+)
 from tunesmith.pruners import BasePruner, get_pruner
 from tunesmith.records import first_and_last
 from tunesmith.samplers import BaseSampler, get_sampler
@@ -208,18 +215,29 @@ def copy_study(
 ) -> None:
     """Copy a study's log record by record; the copy goes on exactly as the original would.
 
+    Copied is all or nothing, unless this process is killed: then what it has copied is a study of that name.
+
     Raises:
         DuplicatedStudyError: the target name is taken.
     """
     source, target = get_storage(from_storage), get_storage(to_storage)
     records = source.read(_find(source, from_study_name), 0)
     study_id = target.create(_name(to_study_name if to_study_name is not None else from_study_name))
-    for record in records:
-        target.append(study_id, record)
-    log = StudyLog(target, study_id)
+    try:
+        for record in records:
+            target.append(study_id, record)
+        _release_all(StudyLog(target, study_id))
+    except BaseException:
+        with contextlib.suppress(StorageInternalError):
+            target.delete(study_id)
+        raise
+
+
+def _release_all(log: StudyLog) -> None:
+    """Whoever runs a trial goes on with the original; in the copy it waits for another attempt."""
     log.sync()
     held = [t for t in log.fold.open.values() if t.state == TrialState.RUNNING and not t.by_ask]
-    if held:  # their workers go on with the original; in the copy these trials wait for another attempt
+    if held:
         log.append([{"e": "release", "n": t.number, "k": t.token, "t": ev.now()} for t in held])
 
 

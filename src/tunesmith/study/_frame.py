@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.exceptions import InvalidValueError, MissingDependencyError
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError, MissingDependencyError
 from tunesmith.trial import FrozenTrial
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _KNOWN = {
     "number", "value", "values", "state", "datetime_start", "datetime_complete", "duration", "params", "distributions",
-    "user_attrs", "system_attrs", "intermediate_values", "constraints", "last_step", "_trial_id",
+    "user_attrs", "system_attrs", "intermediate_values", "metrics", "constraints", "last_step", "_trial_id",
 }  # fmt: skip
 
 
@@ -23,16 +23,20 @@ def trials_dataframe(study: Study, attrs: tuple[str, ...], multi_index: bool) ->
 
     Args:
         study: the study.
-        attrs: fields of :class:`~tunesmith.trial.FrozenTrial`; dictionaries become one column a key.
+        attrs: fields of :class:`~tunesmith.trial.FrozenTrial`; dictionaries become one column a key, ``metrics`` the
+            last value of each.
         multi_index: two-level columns ``("params", "x")`` instead of ``"params_x"``.
 
     Raises:
-        MissingDependencyError: pandas is not installed. InvalidValueError: an unknown field.
+        MissingDependencyError: pandas is not installed. InvalidTypeError, InvalidValueError: no list of fields, or an
+            unknown one.
     """
     try:
         import pandas as pd
     except ImportError as error:
         raise MissingDependencyError("Data frames need pandas: pip install 'tunesmith[pandas]'.") from error
+    if isinstance(attrs, str) or not all(isinstance(attr, str) for attr in attrs):
+        raise InvalidTypeError(f"`attrs` must be a list of trial fields such as ('number', 'value'), but is {attrs!r}.")
     if unknown := sorted(set(attrs) - _KNOWN):
         raise InvalidValueError(f"Unknown trial fields {unknown}; known: {sorted(_KNOWN)}.")
     names = study.metric_names
@@ -70,6 +74,8 @@ def _row(
             row.update({(column, label): v for label, v in zip(labels, value or (), strict=False)})
         elif field == "value" and names:
             row[column, names[0]] = value
+        elif field == "metrics":
+            row.update({(column, k): v[max(v)] for k, v in trial.metrics.items() if v})
         elif isinstance(value, dict):
             row.update({(column, k): v for k, v in value.items()})
         else:

@@ -14,7 +14,13 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from tunesmith import logging
-from tunesmith.exceptions import InvalidTypeError, SearchSpaceExhaustedError, StaleTrialError, TrialPruned
+from tunesmith.exceptions import (
+    InvalidTypeError,
+    InvalidValueError,
+    SearchSpaceExhaustedError,
+    StaleTrialError,
+    TrialPruned,
+)
 from tunesmith.executors import get_executor
 from tunesmith.pruners import Continue, Idle, Start, Verdict
 from tunesmith.study._progress import NoProgress, Progress
@@ -227,7 +233,8 @@ class Loop:
             stopped = isinstance(interrupt, Stopped)
             if not stopped:
                 self._abort = True  # first, or another worker may claim the trial at once
-            self.session.release(trial, free=stopped)
+            # Ctrl-C says nothing about the trial, so it is no failed attempt; what ended its process may be its fault
+            self.session.release(trial, free=isinstance(interrupt, (Stopped, KeyboardInterrupt)))
             _logger.warning(
                 "Trial %d was interrupted (%s) and waits for another attempt.", trial.number, _name(interrupt)
             )
@@ -286,7 +293,7 @@ class Loop:
         if isinstance(item, Mapping):
             if not item:
                 raise InvalidTypeError("The objective yielded an empty dictionary; yield at least its value.")
-            mains = [n for n in self.session.log.fold.metric_names or () if n in item] or [next(iter(item))]
+            mains = self._objectives_in(item)
             others = {str(k): v for k, v in item.items() if k not in mains}
             values = [item[n] for n in mains]
         else:
@@ -299,6 +306,19 @@ class Loop:
         for name, value in others.items():
             trial.report_metric(name, value, step)
         trial._last_values = [float(v) for v in values]
+
+    def _objectives_in(self, item: Mapping[Any, Any]) -> list[Any]:
+        """Which of the yielded metrics are objectives: those that the study names, or the first if it names none."""
+        names = self.session.log.fold.metric_names
+        if not names:
+            return [next(iter(item))]
+        found = [name for name in names if name in item]
+        if not found:
+            raise InvalidValueError(
+                f"The objective yielded {', '.join(map(repr, item))}, but in this study it is called "
+                f"{', '.join(map(repr, names))}; yield it under that name, or name it otherwise (set_metric_names)."
+            )
+        return found
 
     def _pause(self, trial: Trial, generator: Generator[Any, Any, Any]) -> None:
         with self.session.log.lock:
@@ -334,7 +354,7 @@ class Loop:
         elif state is TrialState.PRUNED:
             _logger.info("Trial %d pruned. %s", trial.number, error or "")
         else:
-            detail = "\n" + "".join(traceback.format_exception(error)) if error is not None else ""
+            detail = "\n" + "".join(traceback.format_exception(error)).rstrip() if error is not None else ""
             _logger.warning("Trial %d failed with parameters %s: %s%s", trial.number, trial.params, why, detail)
 
     def _after(self, number: int) -> None:
@@ -383,8 +403,6 @@ def check_settings(
     Raises:
         InvalidTypeError: for a wrong type (a ``TypeError``); InvalidValueError: for an impossible value.
     """
-    from tunesmith.exceptions import InvalidValueError
-
     if not callable(func):
         raise InvalidTypeError(f"The objective must be callable, but is {func!r}.")
     if n_trials is not None and not _is_whole(n_trials):

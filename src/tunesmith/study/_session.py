@@ -185,7 +185,7 @@ class Session:
         internal = distribution.to_internal_repr(value)  # a ValueError for what is no value at all
         if isinstance(distribution, CategoricalDistribution):
             raise InvalidValueError(f"The enqueued value {value!r} of {name!r} is not among {distribution.choices!r}.")
-        warnings.warn(f"The given value {value!r} of {name!r} is outside {distribution!r}; it is used.", stacklevel=6)
+        warnings.warn(f"The given value {value!r} of {name!r} is outside {distribution!r}; it is used.", stacklevel=5)
         return distribution.to_external_repr(internal)
 
     def changed(self, trial: Trial) -> None:
@@ -282,9 +282,11 @@ class Session:
                         self.write(trial, {"e": "up"})
 
     def stale(self, trial: Trial) -> StaleTrialError:
+        number = trial.number
+        if number not in self.log.fold.open and number < self.log.fold.n_trials:
+            return StaleTrialError(f"Trial {number} is finished already and cannot be changed.")
         return StaleTrialError(
-            f"Trial {trial.number} is no longer held by this worker (it was released or finished meanwhile); "
-            "its result is not recorded."
+            f"Trial {number} is no longer held by this worker: it was released meanwhile. Its result is not recorded."
         )
 
     def finish(self, trial: Trial, state: TrialState, values: list[float] | None, why: str | None = None) -> None:
@@ -380,12 +382,15 @@ class Session:
         other = _sessions.get(who)
         return other is not None and other.loops > 0 and number in other.live
 
-    def sweep(self, *, own: bool = False) -> None:
-        """Release what dead processes of this machine (and, if ``own``, this process) left RUNNING.
+    def sweep(self, *, own: bool = False, others: bool = False) -> int:
+        """Release what dead processes of this machine left RUNNING; return how many trials these were.
+
+        ``own``: also what this process left; ``others``: also what any other process holds, dead or not.
 
         After ``ATTEMPTS`` attempts a trial becomes FAIL instead, as in :meth:`release`. Trials of ``study.ask()``
         belong to whoever will tell them and are left alone.
         """
+        released = 0
         with self.log.lock:
             self.log.sync()
             for held in list(self.log.fold.open.values()):
@@ -396,10 +401,12 @@ class Session:
                     gone = own
                 else:
                     worker = self.log.fold.workers.get(who)
-                    gone = worker is not None and is_dead(worker)
+                    gone = others or (worker is not None and is_dead(worker))
                 if gone:
                     self._give_back(held)
                     self.forget(self.live.get(held.number))
+                    released += 1
+        return released
 
     def _give_back(self, held: OpenTrial) -> None:
         base = {"n": held.number, "k": held.token, "t": ev.now()}

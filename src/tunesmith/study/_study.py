@@ -186,6 +186,8 @@ class Study:
 
     def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
         """Trials by number, optionally only those in ``states``. Always new objects, ``deepcopy`` or not."""
+        if states is not None and not isinstance(states, Container):
+            raise InvalidTypeError(f"`states` must be a list of states such as [TrialState.COMPLETE], not {states!r}.")
         with self._log.lock:
             if self._made is not None:
                 self._made.flush_all()
@@ -234,7 +236,16 @@ class Study:
             return frozen_rows(self._log.fold, sorted(history.pareto_rows.tolist(), key=history.number.__getitem__))
 
     def trials_dataframe(self, attrs: tuple[str, ...] = _ATTRS, multi_index: bool = False) -> pd.DataFrame:
-        """The trials as a ``pandas`` data frame, one row a trial; columns as in Optuna."""
+        """The trials as a ``pandas`` data frame, one row a trial; columns as in Optuna.
+
+        Args:
+            attrs: fields of :class:`~tunesmith.trial.FrozenTrial`; dictionaries become one column a key, ``metrics``
+                the last value of each. Constraints are in ``constraints``, not among the system attributes.
+            multi_index: two-level columns ``("params", "x")`` instead of ``"params_x"``.
+
+        Raises:
+            MissingDependencyError: pandas is not installed. InvalidValueError: an unknown field.
+        """
         from tunesmith.study._frame import trials_dataframe
 
         return trials_dataframe(self, attrs, multi_index)
@@ -332,6 +343,16 @@ class Study:
         if not getattr(self._local, "in_loop", False):
             raise RuntimeError("`Study.stop` is supposed to be invoked inside an objective function or a callback.")
         self._stop_flag = True
+
+    def release_running(self) -> int:
+        """Give back the RUNNING trials of all other processes, on whatever machine; return how many there were.
+
+        For when you know that these processes are gone, and this one cannot: a machine was lost, a container was
+        replaced. (What died on this machine, ``optimize`` finds by itself.) The trials wait for another attempt; one
+        that has lost its process three times becomes FAIL. If a process lives after all, its result is refused with
+        :class:`~tunesmith.exceptions.StaleTrialError`. Trials of :meth:`ask` are left to whoever will tell them.
+        """
+        return self._session.sweep(others=True)
 
     def _describe_end(self, trial: Trial, values: list[float]) -> str:
         shown = f"value: {values[0]}" if len(values) == 1 else f"values: {values}"

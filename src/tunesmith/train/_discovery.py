@@ -35,7 +35,10 @@ def find(package: ModuleType, name: str, kind: str, functions: tuple[str, ...]) 
         InvalidValueError: no such entry; the message lists the known ones.
     """
     if not isinstance(name, str):
-        raise InvalidTypeError(f"A {kind} is chosen by its name, but got {name!r} ({type(name).__name__}).")
+        raise InvalidTypeError(
+            f"A {kind} is chosen by its name, but got {_short(name)} ({type(name).__name__}). One of your own is a new "
+            "file beside the others, see docs/pattern.md, or an objective function that does not use this package."
+        )
     known = names(package)
     wanted = name.strip().lower().replace("_", "-")
     if wanted not in known:
@@ -46,3 +49,8 @@ def find(package: ModuleType, name: str, kind: str, functions: tuple[str, ...]) 
     if missing := [f for f in functions if not hasattr(module, f)]:
         raise InvalidTypeError(f"The {kind} file {module.__file__} must define {', '.join(missing)}.")
     return module
+
+
+def _short(value: object) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -274,8 +274,8 @@ class Problem:
 
         A comparison calls it before it starts a clock. Nothing is drawn, no result depends on it.
         """
-        if "data" not in self.space:
-            self._prepared(self.data)
+        for name in self.space["data"].choices if "data" in self.space else [self.data]:  # type: ignore[attr-defined]
+            self._prepared(name)  # each, so that one that is missing is noticed now
         weight = torch.zeros(1, requires_grad=True)
         torch.optim.SGD([weight]).step()
 

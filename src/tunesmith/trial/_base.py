@@ -165,5 +165,5 @@ def warn_changed(number: int, name: str, first: BaseDistribution, now: BaseDistr
         f"Trial {number} asked for {name!r} before as {first!r}; the value of that first call stands and {now!r} is "
         "ignored. Use another name for another parameter.",
         RuntimeWarning,
-        stacklevel=5,
+        stacklevel=4,
     )

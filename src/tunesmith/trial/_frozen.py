@@ -163,8 +163,13 @@ class FrozenTrial(BaseTrial):
         """Check that the record is consistent.
 
         Raises:
-            InvalidValueError: with the first contradiction found.
+            InvalidTypeError, InvalidValueError: with the first contradiction found.
         """
+        for what in ("params", "distributions", "user_attrs", "system_attrs", "intermediate_values", "constraints"):
+            if not isinstance(getattr(self, what), Mapping):
+                raise InvalidTypeError(f"`{what}` must be a dictionary, but is {getattr(self, what)!r}.")
+        if texts := [v for v in self.values or () if isinstance(v, (str, bytes))]:
+            raise InvalidTypeError(f"A value must be a float, but is the text {texts[0]!r}.")
         if self.state != TrialState.WAITING and self.datetime_start is None:
             raise InvalidValueError("`datetime_start` is needed for a trial that is not WAITING.")
         if self.state.is_finished() and self.datetime_complete is None:

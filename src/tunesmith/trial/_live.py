@@ -6,7 +6,7 @@ import datetime
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from tunesmith.distributions import (
     BaseDistribution,
@@ -15,6 +15,7 @@ from tunesmith.distributions import (
     IntDistribution,
     check_same_kind,
 )
+from tunesmith.exceptions import InvalidTypeError
 from tunesmith.trial._base import (
     BaseTrial,
     check_constraint,
@@ -115,6 +116,17 @@ class Trial(BaseTrial):
         self._constraints: dict[str, float] = {}
         self.pending = Pending()
         self._mutex = threading.Lock()  # another thread may write what is pending while the objective adds to it
+
+    def __deepcopy__(self, memo: Any) -> Trial:
+        """The trial itself: it is a handle, and two of them for one running trial would not know of each other."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise InvalidTypeError(
+            f"Trial {self.number} is running in this process and cannot be sent to another. Suggest its parameters "
+            "here and send trial.number and trial.params, then study.tell(number, value); or let the other process "
+            "load the study and ask for a trial of its own."
+        )
 
     def take_pending(self) -> Pending:
         """What is not in the log yet; the caller writes it, or puts it back."""

@@ -1,0 +1,241 @@
+"""Things that go together rarely: copies cut short, lost machines, repeated Ctrl-C, odd names, handles and input."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tunesmith
+from tunesmith import TrialState, copy_study, create_study, create_trial, load_study
+from tunesmith.distributions import FloatDistribution
+from tunesmith.exceptions import (
+    InvalidTypeError,
+    InvalidValueError,
+    StaleTrialError,
+    StorageInternalError,
+    TrialFinishedError,
+)
+from tunesmith.samplers import GridSampler
+from tunesmith.storages import InMemoryStorage
+from tunesmith.study import _worker
+
+WHOLE = FloatDistribution(0, 1)
+
+
+def bowl(trial: Any) -> float:
+    return float(trial.suggest_float("x", 0, 1))
+
+
+class Full(InMemoryStorage):
+    """Takes so many appends, then none."""
+
+    def __init__(self, room: int, error: type[BaseException]) -> None:
+        super().__init__()
+        self.room, self.error = room, error
+
+    def append(self, study_id: str, events: Any) -> int:
+        self.room -= 1
+        if self.room < 0:
+            raise self.error("no more")
+        return super().append(study_id, events)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StorageInternalError])
+def test_a_copy_that_is_cut_short_leaves_nothing(error: type[BaseException]) -> None:
+    source, target = InMemoryStorage(), Full(5, error)
+    create_study(study_name="s", storage=source, seed=1).optimize(bowl, n_trials=10)
+    with pytest.raises(error, match="no more"):
+        copy_study(from_study_name="s", from_storage=source, to_storage=target)
+    assert tunesmith.get_all_study_names(target) == []
+    target.room = 1000
+    copy_study(from_study_name="s", from_storage=source, to_storage=target)
+    assert len(load_study(study_name="s", storage=target).trials) == 10
+
+
+@pytest.fixture
+def as_host(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let this process be on another machine."""
+
+    def be(name: str) -> None:
+        monkeypatch.setattr(_worker, "_host", lambda: name)
+
+    return be
+
+
+def test_trials_of_a_lost_machine_are_released_when_somebody_says_so(
+    as_host: Callable[[str], None], tmp_path: Path
+) -> None:
+    storage = str(tmp_path / "s.jsonl")
+    as_host("lost")
+    lost = create_study(study_name="s", storage=storage, seed=1)
+    claimed = lost._session.claim(by_ask=False)  # its loop runs it when the machine goes down
+    number, x = claimed.number, claimed.suggest_float("x", 0, 1)
+    as_host("other")
+    study = load_study(study_name="s", storage=storage)
+    study.optimize(bowl, n_trials=2)
+    assert [t.state.name for t in study.trials] == ["RUNNING", "COMPLETE", "COMPLETE"]
+    assert study.release_running() == 1
+    assert study.release_running() == 0
+    study.optimize(bowl, n_trials=1)
+    assert [t.state.name for t in study.trials] == ["COMPLETE"] * 3
+    assert study.trials[number].system_attrs["attempt"] == 2
+    with pytest.raises(TrialFinishedError, match="it is COMPLETE already"):
+        lost.tell(claimed, x)
+
+
+def test_what_ask_handed_out_is_not_released(tmp_path: Path) -> None:
+    storage = str(tmp_path / "s.jsonl")
+    first = create_study(study_name="s", storage=storage)
+    trial = first.ask()
+    assert load_study(study_name="s", storage=storage).release_running() == 0
+    first.tell(trial, 1.0)
+    assert first.trials[0].state is TrialState.COMPLETE
+
+
+def test_ctrl_c_is_no_failed_attempt() -> None:
+    study = create_study(seed=1)
+
+    def impatient(trial: Any) -> float:
+        x = bowl(trial)
+        if trial.attempt < 6:
+            raise KeyboardInterrupt
+        return x
+
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt):
+            study.optimize(impatient, n_trials=1)
+        assert study.trials[0].state is TrialState.WAITING
+    study.optimize(impatient, n_trials=1)
+    assert study.trials[0].state is TrialState.COMPLETE
+
+
+def test_a_yielded_name_must_be_the_objective_s() -> None:
+    study = create_study(direction="maximize")
+    study.set_metric_names(["accuracy"])
+
+    def epochs(trial: Any) -> Any:
+        yield {"val_loss": 0.1, "val_accuracy": 0.9}
+
+    with pytest.raises(InvalidValueError, match=r"yielded 'val_loss', 'val_accuracy', but .* called 'accuracy'"):
+        study.optimize(epochs, n_trials=1)
+    assert study.trials[0].state is TrialState.FAIL
+    study.set_metric_names(["val_accuracy"])
+    study.optimize(epochs, n_trials=1)
+    assert study.trials[1].value == 0.9
+
+
+def test_a_running_trial_is_a_handle() -> None:
+    """Copies of what holds one hold the same one; another process is told what to do instead."""
+    trial = create_study().ask()
+    holder = {"trial": trial}
+    assert copy.deepcopy(holder)["trial"] is trial
+    with pytest.raises(InvalidTypeError, match=r"send trial.number and trial.params"):
+        pickle.dumps(trial)
+
+
+def test_a_told_trial_cannot_be_changed() -> None:
+    study = create_study()
+    trial = study.ask()
+    study.tell(trial, 1.0)
+    with pytest.raises(StaleTrialError, match="Trial 0 is finished already and cannot be changed"):
+        trial.set_user_attr("a", 1)
+    assert study.trials[0].value == 1.0
+
+
+def test_warnings_point_at_the_line_that_caused_them() -> None:
+    study = create_study()
+    study.enqueue_trial({"x": 99.0})
+
+    def objective(trial: Any) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        trial.suggest_float("x", 0, 2)
+        return float(x)
+
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        study.optimize(objective, n_trials=1)
+    texts = [str(w.message)[:25] for w in found]
+    assert texts == ["The given value 99.0 of '", "Trial 0 asked for 'x' bef"]
+    assert {w.filename for w in found} == {__file__}
+
+
+def test_a_grid_outside_the_range_is_said_once() -> None:
+    study = create_study(sampler=GridSampler({"x": [0.0, 5.0, 1.0]}, shuffle=False), space={"x": WHOLE})
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("default")
+        study.optimize(bowl)
+    assert [t.params["x"] for t in study.trials] == [0.0, 5.0, 1.0]
+    assert [str(w.message).partition(" are outside")[0] for w in found] == ["The grid's values [5.0] of 'x'"]
+
+
+class TestDataFrames:
+    def test_metrics_are_columns_with_their_last_values(self) -> None:
+        pytest.importorskip("pandas")
+        study = create_study()
+
+        def epochs(trial: Any) -> Any:
+            for epoch in range(3):
+                yield {"loss": 1.0, "accuracy": epoch / 10}
+
+        study.optimize(epochs, n_trials=1)
+        frame = study.trials_dataframe(attrs=("number", "metrics"))
+        assert frame.to_dict("records") == [{"number": 0, "metrics_accuracy": 0.2}]
+
+    def test_constraints(self) -> None:
+        pytest.importorskip("pandas")
+        study = create_study()
+        trial = study.ask()
+        trial.set_constraint("memory", 2.0)
+        study.tell(trial, 1.0)
+        assert study.trials_dataframe(attrs=("number", "constraints")).to_dict("records") == [
+            {"number": 0, "constraints_memory": 2.0}
+        ]
+
+    @pytest.mark.parametrize("attrs", ["number", [1]])
+    def test_what_is_no_list_of_fields(self, attrs: Any) -> None:
+        pytest.importorskip("pandas")
+        with pytest.raises(InvalidTypeError, match="`attrs` must be a list"):
+            create_study().trials_dataframe(attrs=attrs)
+
+
+class TestInput:
+    def test_attributes_are_dictionaries(self) -> None:
+        study = create_study()
+        with pytest.raises(InvalidTypeError, match=r"`user_attrs` must be a dictionary, but is \[1\]"):
+            study.enqueue_trial({"x": 1}, user_attrs=[1])  # type: ignore[arg-type]
+        for what in ("user_attrs", "intermediate_values"):
+            with pytest.raises(InvalidTypeError, match=rf"`{what}` must be a dictionary, but is \[1\]"):
+                study.add_trial(create_trial(value=1.0, **{what: [1]}))  # type: ignore[arg-type]
+        assert study.trials == []
+
+    @pytest.mark.parametrize("text", ["1", b"1"])
+    def test_a_value_is_no_text(self, text: Any) -> None:
+        with pytest.raises(InvalidTypeError, match="but is the text"):
+            create_trial(value=text)
+
+    def test_states_are_a_list(self) -> None:
+        with pytest.raises(InvalidTypeError, match="`states` must be a list of states"):
+            create_study().get_trials(states=TrialState.COMPLETE)  # type: ignore[arg-type]
+
+
+def test_the_storage_takes_every_argument_that_optuna_s_takes() -> None:
+    optuna = pytest.importorskip("optuna")
+    from tunesmith.storages import RDBStorage
+
+    theirs = set(inspect.signature(optuna.storages.RDBStorage).parameters)
+    assert theirs - set(inspect.signature(RDBStorage).parameters) == set()
+
+
+def test_type_checkers_know_the_built_in_plug_ins() -> None:
+    """The names that only type checkers import are all there are, and no others."""
+    for room in (tunesmith.samplers, tunesmith.pruners):
+        source = inspect.getsource(room)
+        named = {line.split()[-1] for line in source.splitlines() if line.startswith("    from tunesmith.")}
+        assert named == {n for n, c in room.available().items() if c.__module__.startswith("tunesmith.")}
