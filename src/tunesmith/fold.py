@@ -257,8 +257,8 @@ class Fold:
             trial = self._new(number, TrialState.RUNNING)
             if trial is None:
                 return False
-        elif trial.state != TrialState.WAITING:
-            return False
+        elif trial.state != TrialState.WAITING or event.get("a") != trial.attempt + 1:
+            return False  # taken by another worker, or answered with a proposal for another attempt
         trial.state = TrialState.RUNNING
         trial.token = event["k"]
         trial.row = None

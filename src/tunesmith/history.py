@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith._columns import frozen
+from tunesmith._forks import watch_forks
 from tunesmith._table import Table
 from tunesmith.distributions import BaseDistribution, CategoricalDistribution
 from tunesmith.space import FloatArray, Space
@@ -64,8 +65,12 @@ class EncodeCache:
     """Unit-cube rows that were computed before; dropping it changes no result, only time."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._after_fork()
+        watch_forks(self)
         self._rows: dict[str, tuple[FloatArray, int]] = {}
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
 
     def rows(self, space: Space, n: int, compute: Any) -> FloatArray:
         """The first ``n`` rows for ``space``; ``compute(first, last)`` makes those that are not known yet."""

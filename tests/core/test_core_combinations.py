@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 import pickle
+import signal
+import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,8 @@ from tunesmith.exceptions import (
     StorageInternalError,
     TrialFinishedError,
 )
-from tunesmith.samplers import GridSampler
+from tunesmith.pruners import BasePruner, Verdict
+from tunesmith.samplers import GridSampler, RandomSampler
 from tunesmith.storages import InMemoryStorage
 from tunesmith.study import _worker
 
@@ -239,3 +244,138 @@ def test_type_checkers_know_the_built_in_plug_ins() -> None:
         source = inspect.getsource(room)
         named = {line.split()[-1] for line in source.splitlines() if line.startswith("    from tunesmith.")}
         assert named == {n for n, c in room.available().items() if c.__module__.startswith("tunesmith.")}
+
+
+@dataclass(frozen=True)
+class Enqueues(RandomSampler):
+    """Somebody enqueues a configuration while the third proposal is being made."""
+
+    hook: Any = None
+
+    def propose(self, space: Any, history: Any, rng: Any, n: int) -> Any:
+        if history.n_trials == 2:
+            self.hook()
+        return super().propose(space, history, rng, n)
+
+    def spec(self) -> dict[str, Any]:
+        return RandomSampler().spec()
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "sqlite"])
+def test_what_is_enqueued_while_a_proposal_is_made_is_evaluated(kind: str, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/s.db" if kind == "sqlite" else str(tmp_path / "s.jsonl")
+    create_study(study_name="s", storage=storage, space={"x": WHOLE}, seed=1)
+    other = load_study(study_name="s", storage=storage)
+    hook = lambda: other.enqueue_trial({"x": 0.125}, user_attrs={"who": "me"})  # noqa: E731
+    study = load_study(study_name="s", storage=storage, sampler=Enqueues(hook=hook))
+    study.optimize(bowl, n_trials=4)
+    assert [t.user_attrs.get("who") for t in study.trials] == [None, None, "me", None]
+    assert study.trials[2].params == {"x": 0.125}
+    alone = create_study(space={"x": WHOLE}, seed=1)
+    alone.optimize(bowl, n_trials=4)
+    assert [study.trials[n].params for n in (0, 1, 3)] == [alone.trials[n].params for n in (0, 1, 3)]
+
+
+@pytest.mark.parametrize("method", sorted(tunesmith.samplers.known_names()))
+def test_partly_enqueued_configurations_differ(method: str) -> None:
+    """What they leave open is not the method's next step for all of them, and takes nothing from it."""
+    space = {"x": WHOLE, "y": WHOLE, "c": tunesmith.Categorical(list("abcdefgh"))}
+    study = create_study(sampler=method, space=space, seed=5)
+    for _ in range(4):
+        study.enqueue_trial({"x": 0.25})
+
+    def objective(trial: Any) -> float:
+        return float(tunesmith.study.suggest_all(trial, study.space)["x"])
+
+    study.optimize(objective, n_trials=6)
+    configurations = [tuple(t.params.values()) for t in study.trials]
+    assert {x for x, *_ in configurations[:4]} == {0.25}
+    assert len(set(configurations)) == 6
+    if method not in ("pso", "pso-ring", "pso-constriction", "grid"):  # these learn of enqueued trials
+        alone = create_study(sampler=method, space=space, seed=5)
+        alone.optimize(objective, n_trials=6)
+        if method == "random":
+            assert [t.params for t in study.trials[4:]] == [t.params for t in alone.trials[4:]]
+        else:
+            assert [t.params for t in study.trials[4:]] == [t.params for t in alone.trials[:2]]
+
+
+def test_a_grid_completes_what_is_enqueued_with_free_cells() -> None:
+    axes = {"a": [0.1, 0.2], "b": ["u", "v"], "c": [1, 2]}
+    space = {"a": FloatDistribution(0, 1), "b": tunesmith.Categorical(["u", "v"]), "c": tunesmith.Int(1, 2)}
+    study = create_study(sampler=GridSampler(axes), space=space, seed=1)
+    for _ in range(5):
+        study.enqueue_trial({"a": 0.1})
+    study.optimize(lambda trial: float(len(tunesmith.study.suggest_all(trial, study.space))))
+    cells = [tuple(t.params.values()) for t in study.trials]
+    assert len(set(cells)) == 8
+    assert len(cells) == 9  # the fifth has no free cell left
+    assert {a for a, _, _ in cells[:5]} == {0.1}
+
+
+@pytest.mark.parametrize("machine", ["this one", "another one"])
+def test_trials_from_before_the_last_boot(machine: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    storage = str(tmp_path / "s.jsonl")
+    monkeypatch.setattr(_worker, "_host", lambda: "node/first boot/1")
+    monkeypatch.setattr(_worker, "_machine", lambda: "this one")
+    create_study(study_name="s", storage=storage, seed=1)._session.claim(by_ask=False)
+    monkeypatch.setattr(_worker, "_host", lambda: "node/second boot/1")
+    monkeypatch.setattr(_worker, "_machine", lambda: machine)
+    study = load_study(study_name="s", storage=storage)
+    study.optimize(bowl, n_trials=2)
+    assert study.trials[0].state is (TrialState.COMPLETE if machine == "this one" else TrialState.RUNNING)
+
+
+def test_paused_trials_of_a_dead_process_end_with_the_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class OneReport(BasePruner):
+        def verdict(self, history: Any, trial: Any) -> Verdict:
+            return Verdict.PAUSE
+
+    def epochs(trial: Any) -> Any:
+        for epoch in range(3):
+            yield bowl(trial) + epoch
+
+    storage = str(tmp_path / "s.jsonl")
+    study = create_study(study_name="s", storage=storage, pruner=OneReport(), seed=1)
+    study.optimize(epochs, n_trials=3, keep_paused=True)
+    assert [t.state.name for t in study.trials] == ["PAUSED"] * 3
+    other = load_study(study_name="s", storage=storage, pruner=OneReport())
+    monkeypatch.setattr(_worker, "_started", lambda pid: "another process of this number")
+    other.optimize(epochs, n_trials=0, keep_paused=True)
+    assert [t.state.name for t in other.trials] == ["PAUSED"] * 3
+    other.optimize(epochs, n_trials=0)
+    assert [(t.state.name, t.value) for t in other.trials] == [("PRUNED", t.params["x"]) for t in other.trials]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("kind", [None, "jsonl", "sqlite"])
+def test_a_forked_child_can_use_the_study(kind: str | None, tmp_path: Path) -> None:
+    """Also when the fork came while another thread held the study's lock."""
+    storage = {None: None, "jsonl": str(tmp_path / "s.jsonl"), "sqlite": f"sqlite:///{tmp_path}/s.db"}[kind]
+    study = create_study(storage=storage, seed=1)
+    children = []
+
+    def objective(trial: Any) -> float:
+        x = bowl(trial)
+        if trial.number % 8 == 7:
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0 if study.best_value <= 1 and len(study.trials) >= 1 else 1)
+            children.append(pid)
+        return x
+
+    study.optimize(objective, n_trials=96, n_jobs=4)
+    codes = []
+    end = time.monotonic() + 30
+    for pid in children:
+        found = (0, 0)
+        while found[0] == 0 and time.monotonic() < end:
+            found = os.waitpid(pid, os.WNOHANG)
+            time.sleep(0.005)
+        if found[0] == 0:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        codes.append(os.waitstatus_to_exitcode(found[1]) if found[0] else "hung")
+    assert codes == [0] * 12

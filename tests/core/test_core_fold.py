@@ -96,7 +96,7 @@ class TestClaims:
 
     def test_stale_tokens_are_void(self) -> None:
         """Of every kind of event: after a release the first holder has no say any more."""
-        log = Log(ask(0, "a.1"), {"e": "release", "n": 0, "k": "a.1", "t": 5}, ask(0, "b.1"))
+        log = Log(ask(0, "a.1"), {"e": "release", "n": 0, "k": "a.1", "t": 5}, ask(0, "b.1", a=2))
         before = (frozen_trials(log.fold), log.history)
         stale: list[ev.Event] = [
             {"e": "up", "n": 0, "k": "a.1", "r": [[1, 0.5]], "ua": {"a": 1}, "c": {"c": 1.0}},
@@ -118,10 +118,18 @@ class TestClaims:
     def test_waiting_trials_are_claimed_before_new_ones_and_smallest_first(self) -> None:
         log = Log(*({"e": "wait", "n": n, "p": {"x": n / 10}, "t": 1} for n in range(3)))
         assert log.fold.next_waiting() == 0
-        assert log.take(ask(1, "a.1"), ask(1, "b.1"), ask(0, "b.2")) == [True, False, True]
+        assert log.take(ask(1, "a.1", a=1), ask(1, "b.1", a=1), ask(0, "b.2", a=1)) == [True, False, True]
         assert log.fold.next_waiting() == 2
         assert log.take({"e": "release", "n": 0, "k": "b.2", "t": 1}) == [True]
         assert log.fold.next_waiting() == 0
+        log.check()
+
+    def test_a_claim_answers_the_attempt_that_waits(self) -> None:
+        """Not one that was decided before the trial was enqueued, or before it was given back once more."""
+        log = Log({"e": "wait", "n": 0, "p": {"x": 7.0}, "t": 1})
+        assert log.take(ask(0, "a.1"), ask(0, "a.2", a=2), ask(0, "a.3", a=1)) == [False, False, True]
+        log.take({"e": "release", "n": 0, "k": "a.3", "t": 2})
+        assert log.take(ask(0, "b.1", a=1), ask(0, "b.2"), ask(0, "b.3", a=2)) == [False, False, True]
         log.check()
 
     def test_pausing_and_resuming(self) -> None:
@@ -152,7 +160,7 @@ class TestClaims:
             ask(0, "a.1", XY, [0.5, 5]),
             {"e": "up", "n": 0, "k": "a.1", "l": [late.id, [0.25]], "r": [[1, 9.0]], "ua": {"k": 1}},
             {"e": "release", "n": 0, "k": "a.1", "t": 5},
-            ask(0, "b.1"),
+            ask(0, "b.1", a=2),
         )
         trial = frozen_trial(log.fold, 0)
         assert trial.params == {"x": 0.5, "y": 5, "z": 0.25}
@@ -474,7 +482,7 @@ class TestEncoding:
 
     def test_pending_trials(self) -> None:
         log = Log(ev.space_event(XY), ask(0, "a.1", XY, [0.25, 10]), {"e": "wait", "n": 1, "p": {"x": 0.5}, "t": 1})
-        log.take({"e": "wait", "n": 2, "p": {"x": 99.0, "odd": 1}, "t": 1}, ask(2, "a.2"))
+        log.take({"e": "wait", "n": 2, "p": {"x": 99.0, "odd": 1}, "t": 1}, ask(2, "a.2", a=1))
         unit = log.history.encode_open(XY)
         assert unit.shape == (2, 2)  # the one that waits is not pending
         assert unit[0].tolist() == [0.25, 10.5 / 11]

@@ -54,6 +54,25 @@ class BaseSampler(ABC):
             n: how many.
         """
 
+    def complete(
+        self, given: Mapping[str, Any], space: Space, history: History, rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """Values for the names of ``space`` that an enqueued configuration leaves open.
+
+        By default those of a joint proposal. Where that is a step of the method (it has tags), which a changed
+        configuration cannot be, they are drawn independently instead, or every trial that is enqueued before the
+        method's next step would get the same ones.
+
+        Args:
+            given: name -> value, what the user asked for.
+            space, history, rng: as for :meth:`propose`.
+        """
+        proposals = self.propose(space, history, rng, 1)
+        if proposals and not proposals[0].tags:
+            return {name: value for name, value in proposals[0].params.items() if name not in given}
+        row = space.decode(rng.random((1, len(space))))[0]
+        return {name: value for name, value in space.to_params(row).items() if name not in given}
+
     def independent(self, name: str, distribution: BaseDistribution, history: History, rng: np.random.Generator) -> Any:
         """A value for a parameter that ``propose`` could not know yet; uniform on the parameter's scale."""
         space = Space({name: distribution})

@@ -80,6 +80,11 @@ class Cells:
             cell = cell * len(self._values[name]) + digits[name]
         return cell + (int(self._ends[block - 1]) if block else 0)
 
+    def agrees(self, params: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+        """Whether a cell's configuration has the given values; names that are no axes are ignored."""
+        shared = [name for name in given if name in self._values]
+        return all(n in params and self._digit(n, given[n]) == self._digit(n, params[n]) for n in shared)
+
     def _digit(self, name: str, value: Any) -> int | None:
         """The position of a value on an axis; numbers may differ in their last digits and in their type (1 and 1.0)."""
         exact = self._index[name].get(choice_key(value))

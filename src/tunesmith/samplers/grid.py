@@ -157,6 +157,18 @@ class GridSampler(BaseSampler):
         found = _next_free(cells.n, used, n, history.seed if self.shuffle else None)
         return [Proposal(_typed(space, cells.params(cell)), {_CELL: cell, _GRID: cells.id}) for cell in found]
 
+    def complete(
+        self, given: Mapping[str, Any], space: Space, history: History, rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """The first free cell that has the given values; if there is none, values of the axes by chance."""
+        cells = self._grid(space, history)
+        if cells is not None and cells.n <= _SMALL:
+            free = _next_free(cells.n, self._used(cells, history), cells.n, history.seed if self.shuffle else None)
+            for params in map(cells.params, free):
+                if cells.agrees(params, given):
+                    return {n: v for n, v in _typed(space, params).items() if n not in given}
+        return {n: self.independent(n, space[n], history, rng) for n in space.ordered if n not in given}
+
     def independent(self, name: str, distribution: BaseDistribution, history: History, rng: np.random.Generator) -> Any:
         """For a partly enqueued configuration: a random one of the axis's values; a name off the grid is an error."""
         if self.search_space is None:

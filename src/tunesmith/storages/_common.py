@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import weakref
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from tunesmith.exceptions import (
     DuplicatedStudyError,
@@ -128,30 +127,3 @@ def sync_folder(path: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-class Forkable(Protocol):
-    """Something that holds locks, descriptors or connections which a forked child must not share."""
-
-    def _after_fork(self) -> None: ...
-
-
-_forkables: weakref.WeakSet[Forkable] = weakref.WeakSet()
-
-
-def watch_forks(handle: Forkable) -> None:
-    """Call ``handle._after_fork()`` in every child that ``os.fork`` makes, before any other code runs there.
-
-    A child that noticed a changed process id at its first call would be too late: until then it holds a copy of the
-    parent's descriptor, and with it the parent's file lock, even after the parent died.
-    """
-    _forkables.add(handle)
-
-
-def _in_child() -> None:
-    for handle in list(_forkables):
-        handle._after_fork()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_in_child)

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
+from tunesmith._forks import watch_forks
 from tunesmith.exceptions import (
     InvalidTypeError,
     LogDamagedError,
@@ -27,7 +28,6 @@ from tunesmith.storages._common import (
     is_closed,
     no_folder,
     sync_folder,
-    watch_forks,
 )
 
 try:

@@ -26,9 +26,10 @@ from array import array
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tunesmith._forks import watch_forks
 from tunesmith.exceptions import InvalidTypeError, LogDamagedError
 from tunesmith.storages._base import BaseStorage, Record, StudyRecord
-from tunesmith.storages._common import check_after, check_name, decode, duplicated, encode, not_found, watch_forks
+from tunesmith.storages._common import check_after, check_name, decode, duplicated, encode, not_found
 from tunesmith.storages._logfile import HEADER, JournalFileBackend, seal
 
 __all__ = ["JournalFileBackend", "JournalStorage"]

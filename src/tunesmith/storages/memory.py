@@ -7,8 +7,9 @@ import uuid
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tunesmith._forks import watch_forks
 from tunesmith.storages._base import BaseStorage, Record, StudyRecord
-from tunesmith.storages._common import check_after, check_name, duplicated, not_found, watch_forks
+from tunesmith.storages._common import check_after, check_name, duplicated, not_found
 
 
 class InMemoryStorage(BaseStorage):

@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
+from tunesmith._forks import watch_forks
 from tunesmith.exceptions import (
     InvalidTypeError,
     InvalidValueError,
@@ -47,7 +48,6 @@ from tunesmith.storages._common import (
     no_folder,
     not_found,
     sync_folder,
-    watch_forks,
 )
 from tunesmith.storages._tables import is_locked, prepare, records_table, studies_table, transaction, translate
 

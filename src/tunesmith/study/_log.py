@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from tunesmith._forks import watch_forks
 from tunesmith._gc import WORTH, paused
 from tunesmith.events import Event
 from tunesmith.fold import Fold
@@ -14,6 +15,8 @@ class StudyLog:
     """Keeps a :class:`Fold` equal to the log. All methods are thread-safe; ``lock`` may be held around several calls.
 
     Attributes:
+        lock: of this object and of all that stands on it.
+        changed: notified when a trial of this process changes.
         fold: the state after ``position`` records.
         position: number of records folded so far.
     """
@@ -21,10 +24,20 @@ class StudyLog:
     def __init__(self, storage: BaseStorage, study: str) -> None:
         self.storage = storage
         self.study = study
-        self.lock = threading.RLock()
+        self._new_lock()
+        watch_forks(self)
         self.fold = Fold()
         self.position = 0
         self._broken = False  # the fold stopped in the middle of a record
+
+    def _new_lock(self) -> None:
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+
+    def _after_fork(self) -> None:
+        if not self.lock.acquire(blocking=False):  # by a thread that is not there any more; it may have been folding
+            self._broken = True
+        self._new_lock()
 
     def sync(self) -> None:
         """Fold what others have appended since."""

@@ -375,6 +375,7 @@ class Loop:
                 self.session.finish(paused.trial, TrialState.PRUNED, values)
             except StaleTrialError as stale:
                 _logger.warning("%s", stale)
+        self.session.end_paused()
 
 
 def _close(generator: Generator[Any, Any, Any], trial: Trial) -> None:

@@ -47,12 +47,11 @@ class Proposer:
         given = enqueued.fixed if enqueued is not None else {}
         space = fixed if fixed is not None else self.space(fold)
         proposal = Proposal({})
-        if enqueued is None or any(name not in given for name in space):
-            try:
-                proposal = self._ask(space, fold, event["n"])
-            except SearchSpaceExhaustedError:
-                if enqueued is None:
-                    raise  # a trial of the queue runs all the same; what it leaves open is drawn name by name
+        if enqueued is None:
+            proposal = self._ask(space, fold, event["n"])
+        elif any(name not in given for name in space):
+            rng = stream(fold.meta["seed"], event["n"])
+            proposal = Proposal(self.sampler.complete(given, space, fold.history(), rng))
         params = {**proposal.params, **given} if given else proposal.params
         before: list[ev.Event] = []
         active = self._active(space, params, given)
@@ -70,8 +69,8 @@ class Proposer:
             outside = {n: v for n, v in params.items() if n not in active and (n in given or n not in space)}
             if outside:
                 event["f"] = {n: choice_to_json(v) for n, v in outside.items()}
-        if tags or (proposal.tags and not given):  # a changed proposal is no step of the method
-            event["g"] = ev.tags_to_json({**(tags or {}), **({} if given else proposal.tags)})
+        if tags or proposal.tags:
+            event["g"] = ev.tags_to_json({**(tags or {}), **proposal.tags})
         whole = len(active) == len(space)
         return before, (active, space.distributions if whole else {n: space[n] for n in active})
 

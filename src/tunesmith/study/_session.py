@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 import warnings
 import weakref
@@ -22,6 +21,7 @@ from tunesmith.samplers import BaseSampler
 from tunesmith.space import Space
 from tunesmith.study._log import StudyLog
 from tunesmith.study._propose import Given, Proposer
+from tunesmith.study._values import last_report
 from tunesmith.study._worker import is_dead, new_worker
 from tunesmith.trial import Trial, TrialState
 from tunesmith.trial._live import Pending
@@ -56,7 +56,6 @@ class Session:
         self._worker: ev.Event | None = None
         self._claims = 0
         self._announced: tuple[Any, ...] = ()
-        self._told = threading.Condition(self.log.lock)
         self.study: Any = None  # for `trial.study`
 
     @property
@@ -105,6 +104,10 @@ class Session:
                 position, history = self.log.position, fold.history()
                 event: ev.Event = {"e": "ask", "n": number, "k": f"{announced[0]}.{self._claims}", "t": ev.now()}
                 event["at"] = position
+                if (
+                    waiting is not None
+                ):  # void if the trial is not what was seen here: enqueued meanwhile, or given back
+                    event["a"] = fold.open[waiting].attempt + 1
                 if by_ask:
                     event["o"] = 1
                 if waiting is not None and fold.open[waiting].attempt:
@@ -258,7 +261,7 @@ class Session:
             else:
                 fate = self.log.append([event])[-1]
             self._flushed[trial.number] = time.monotonic()
-            self._told.notify_all()
+            self.log.changed.notify_all()
             return fate
 
     def flush(self, trial: Trial) -> None:
@@ -408,6 +411,27 @@ class Session:
                     released += 1
         return released
 
+    def end_paused(self) -> None:
+        """PAUSED trials whose process is gone become PRUNED with their last value, as if it had ended them itself.
+
+        While others still work, their rule may want these trials; the last one to end does this.
+        """
+        with self.log.lock:
+            self.log.sync()
+            open_trials = list(self.log.fold.open.values())
+            if any(held.state == TrialState.RUNNING and not held.by_ask for held in open_trials):
+                return
+            for held in open_trials:
+                if held.state != TrialState.PAUSED or held.token is None:
+                    continue
+                worker = self.log.fold.workers.get(held.token.partition(".")[0])
+                if worker is not None and is_dead(worker):
+                    event: ev.Event = {"e": "tell", "st": int(TrialState.PRUNED), "n": held.number, "k": held.token}
+                    values = last_report(self.log.fold.reports(held)[0], len(self.log.fold.directions))
+                    if values is not None:
+                        event["y"] = [ev.number_to_json(v) for v in values]
+                    self.log.append([{**event, "t": ev.now()}])
+
     def _give_back(self, held: OpenTrial) -> None:
         base = {"n": held.number, "k": held.token, "t": ev.now()}
         if held.attempt - held.spared >= ATTEMPTS:
@@ -418,8 +442,8 @@ class Session:
 
     def wait(self, seconds: float) -> None:
         """Sleep until some trial changes in this process, at most ``seconds``."""
-        with self._told:
-            self._told.wait(seconds)
+        with self.log.changed:
+            self.log.changed.wait(seconds)
 
 
 def _interrupted(attempts: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import uuid
@@ -32,6 +33,13 @@ def _host() -> str:
     return "/".join((socket.gethostname(), boot, _link("/proc/self/ns/pid")))
 
 
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    """The installation, through boots: a hash of /etc/machine-id, which is not to leave the machine; "" if unknown."""
+    text = _text("/etc/machine-id")
+    return hashlib.sha256(f"tunesmith {text}".encode()).hexdigest()[:16] if text else ""
+
+
 def _started(pid: int) -> str:
     """When the process started (clock ticks since boot), so that a recycled id is not taken for the old process."""
     stat = _text(f"/proc/{pid}/stat")
@@ -44,13 +52,14 @@ def _started(pid: int) -> str:
 def new_worker() -> Event:
     """The ``worker`` event of this process; ``w`` is fresh."""
     pid = os.getpid()
-    return {"e": "worker", "w": uuid.uuid4().hex[:8], "host": _host(), "pid": pid, "start": _started(pid)}
+    worker = {"e": "worker", "w": uuid.uuid4().hex[:8], "host": _host(), "pid": pid, "start": _started(pid)}
+    return {**worker, "machine": _machine()} if _machine() else worker
 
 
 def is_dead(worker: Event) -> bool:
-    """Whether the process behind a ``worker`` event is certainly gone. Other machines are never declared dead here."""
+    """Whether the process behind a ``worker`` event is gone. Other machines are never declared dead here."""
     if worker.get("host") != _host():
-        return False
+        return _before_boot(worker)
     pid = int(worker["pid"])
     if worker.get("start"):
         return _started(pid) != worker["start"]
@@ -61,3 +70,11 @@ def is_dead(worker: Event) -> bool:
     except OSError:
         return False
     return False
+
+
+def _before_boot(worker: Event) -> bool:
+    """Whether it ran on this very machine (the same name and installation) before the last boot."""
+    name, boot = (*worker.get("host", "").split("/"), "", "")[:2]
+    own_name, own_boot = (*_host().split("/"), "", "")[:2]
+    same = name == own_name and bool(_machine()) and worker.get("machine") == _machine()
+    return same and bool(boot) and bool(own_boot) and boot != own_boot
