@@ -21,6 +21,7 @@ from tunesmith.exceptions import StaleTrialError, StorageInternalError
 from tunesmith.records import frozen_trials
 from tunesmith.storages import InMemoryStorage
 from tunesmith.study import Study
+from tunesmith.study._gone import sweep
 from tunesmith.testing.studies import check_reload, refolded
 from tunesmith.trial import TrialState
 
@@ -426,7 +427,7 @@ class TestRaces:
         study = tunesmith.create_study(seed=11)
         first = study._session.claim(by_ask=False)
         first.suggest_float("x", 0, 1)
-        study._session.sweep(own=True)
+        sweep(study._session, own=True)
         second = study._session.claim(by_ask=False)
         assert (second.number, second.attempt) == (0, 2)
         with pytest.raises(StaleTrialError):

@@ -23,6 +23,7 @@ from tunesmith.exceptions import InvalidTypeError, InvalidValueError, NewerForma
 from tunesmith.fold import Fold
 from tunesmith.samplers import Proposal, RandomSampler
 from tunesmith.space import Space
+from tunesmith.study._gone import sweep
 from tunesmith.testing.studies import check_reload
 
 
@@ -237,16 +238,15 @@ class TestCounting:
             with pytest.raises(InvalidTypeError):
                 study.optimize(lambda t: 1.0, n_trials=wrong)
 
-    def test_two_loops_of_one_study(self) -> None:
+    def test_two_loops_of_one_study(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The second one's first trial must not be released by the first one's look for dead workers."""
         study = tunesmith.create_study()
-        sweep = study._session.sweep
 
-        def slow(**options: Any) -> None:
+        def slow(*args: Any, **options: Any) -> None:
             time.sleep(0.05)
-            sweep(**options)
+            sweep(*args, **options)
 
-        study._session.sweep = slow  # type: ignore[method-assign]
+        monkeypatch.setattr("tunesmith.study._loop.sweep", slow)
         threads = [
             threading.Thread(target=study.optimize, args=(lambda t: time.sleep(0.1) or 1.0,), kwargs={"n_trials": 2})
             for _ in range(3)

@@ -30,7 +30,7 @@ from tunesmith.space import Space
 from tunesmith.storages import BaseStorage, get_storage
 from tunesmith.study._direction import StudyDirection, parse_directions
 from tunesmith.study._log import StudyLog
-from tunesmith.study._loop import Objective
+from tunesmith.study._settings import Objective
 from tunesmith.study._study import Study
 from tunesmith.trial import FrozenTrial, TrialState
 

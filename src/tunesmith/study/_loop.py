@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gc
 import inspect
-import sys
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -23,17 +21,17 @@ from tunesmith.exceptions import (
 )
 from tunesmith.executors import get_executor
 from tunesmith.pruners import Continue, Idle, Start, Verdict
+from tunesmith.study._gone import end_paused, sweep
 from tunesmith.study._progress import NoProgress, Progress
 from tunesmith.study._session import LostRaceError
+from tunesmith.study._settings import Settings
 from tunesmith.study._values import as_values, infeasible, last_report
-from tunesmith.trial import FrozenTrial, Trial, TrialState
+from tunesmith.trial import Trial, TrialState
 
 if TYPE_CHECKING:
     from tunesmith.study._study import Study
 
 _logger = logging.get_logger("tunesmith.study")
-Objective = Callable[[Trial], Any]
-Callback = Callable[["Study", FrozenTrial], None]
 
 #: A worker that waits for others looks again after this many seconds (other processes cannot notify it).
 WAIT_SECONDS = 0.2
@@ -49,20 +47,6 @@ class Paused:
 
 class Stopped(BaseException):
     """The loop wants a running generator to end here; its trial is released."""
-
-
-@dataclass
-class Settings:
-    """The arguments of ``optimize``."""
-
-    objective: Objective
-    n_trials: int | None
-    timeout: float | None
-    n_jobs: int
-    catch: tuple[type[Exception], ...]
-    callbacks: tuple[Callback, ...]
-    gc_after_trial: bool
-    keep_paused: bool
 
 
 class Loop:
@@ -84,7 +68,7 @@ class Loop:
         with session.log.lock:  # held over the sweep, or it could release what another loop has just claimed
             session.loops += 1
             try:
-                session.sweep(own=session.loops == 1)
+                sweep(session, own=session.loops == 1)
             except BaseException:
                 session.loops -= 1
                 raise
@@ -95,7 +79,7 @@ class Loop:
                 session.loops -= 1
                 last = session.loops == 0
                 if last:
-                    session.sweep(own=True)
+                    sweep(session, own=True)
             if last and not self.settings.keep_paused:
                 self._end_paused()
 
@@ -174,7 +158,7 @@ class Loop:
     def _freed(self) -> bool:
         """Release what died meanwhile; whether there was any."""
         version = self.session.log.fold.version
-        self.session.sweep()
+        sweep(self.session)
         return self.session.log.fold.version != version
 
     def _others_run(self) -> bool:
@@ -375,7 +359,7 @@ class Loop:
                 self.session.finish(paused.trial, TrialState.PRUNED, values)
             except StaleTrialError as stale:
                 _logger.warning("%s", stale)
-        self.session.end_paused()
+        end_paused(self.session.log)
 
 
 def _close(generator: Generator[Any, Any, Any], trial: Trial) -> None:
@@ -394,53 +378,3 @@ def _describe(error: BaseException) -> str:
 
 def _name(error: BaseException) -> str:
     return type(error).__name__
-
-
-def check_settings(
-    func: Any, n_trials: Any, timeout: Any, n_jobs: Any, catch: Any, callbacks: Iterable[Callback] | None
-) -> tuple[int, tuple[type[Exception], ...], tuple[Callback, ...]]:
-    """Check the arguments of ``optimize``; return n_jobs, catch and callbacks in their final form.
-
-    Raises:
-        InvalidTypeError: for a wrong type (a ``TypeError``); InvalidValueError: for an impossible value.
-    """
-    if not callable(func):
-        raise InvalidTypeError(f"The objective must be callable, but is {func!r}.")
-    if n_trials is not None and not _is_whole(n_trials):
-        raise InvalidTypeError(f"`n_trials` must be an integer or None, but is {n_trials!r}.")
-    if n_trials is not None and n_trials < 0:
-        raise InvalidValueError(f"`n_trials` must not be negative, but is {n_trials}.")
-    if timeout is not None and not (isinstance(timeout, Real) and float(timeout) >= 0):
-        raise InvalidValueError(f"`timeout` must be a number of seconds or None, but is {timeout!r}.")
-    if not _is_whole(n_jobs) or n_jobs == 0 or n_jobs < -1:
-        raise InvalidValueError(f"`n_jobs` must be a positive integer, or -1 for all cores, but is {n_jobs!r}.")
-    n_jobs = int(n_jobs)
-    if n_jobs == -1:
-        import os
-
-        n_jobs = os.cpu_count() or 1
-    if inspect.isclass(catch) and issubclass(catch, Exception):
-        catch = (catch,)
-    try:
-        catch = tuple(catch)
-    except TypeError:
-        catch = (catch,)
-    if not all(inspect.isclass(c) and issubclass(c, Exception) for c in catch):
-        raise InvalidTypeError(f"`catch` must be exception classes, but is {catch!r}.")
-    if callbacks is not None and not isinstance(callbacks, Iterable):
-        raise InvalidTypeError(f"`callbacks` must be a list of callables, but is {callbacks!r}.")
-    callbacks = tuple(callbacks or ())
-    if bad := [c for c in callbacks if not callable(c)]:
-        raise InvalidTypeError(f"`callbacks` must be callables, but {bad[0]!r} is not.")
-    return n_jobs, catch, callbacks
-
-
-def _is_whole(value: Any) -> bool:
-    """An integer, NumPy's too, or a float such as 2.0; no bool."""
-    return isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer()
-
-
-def warn_endless(n_trials: int | None, timeout: float | None) -> None:
-    """Running without an end is allowed (Optuna does), but said."""
-    if n_trials is None and timeout is None and sys.stderr.isatty():
-        warnings.warn("No n_trials and no timeout: the loop runs until study.stop() or Ctrl-C.", stacklevel=4)

@@ -19,9 +19,9 @@ from tunesmith.numerics.streams import stream
 from tunesmith.pruners import BasePruner, Verdict
 from tunesmith.samplers import BaseSampler
 from tunesmith.space import Space
+from tunesmith.study._gone import ATTEMPTS, why_failed
 from tunesmith.study._log import StudyLog
 from tunesmith.study._propose import Given, Proposer
-from tunesmith.study._values import last_report
 from tunesmith.study._worker import is_dead, new_worker
 from tunesmith.trial import Trial, TrialState
 from tunesmith.trial._live import Pending
@@ -29,9 +29,6 @@ from tunesmith.trial._live import Pending
 #: A report or attribute goes out at once if the trial's last append is this old (seconds), else with the next. There
 #: is no clock of its own: an objective that reports twice at once and then works in silence shows the second one late.
 FLUSH_SECONDS = 0.5
-
-#: How often an interrupted trial is attempted before it becomes FAIL.
-ATTEMPTS = 3
 
 
 #: The sessions of this process by worker id.
@@ -326,12 +323,13 @@ class Session:
         ``free``: this attempt does not count, as it was not the trial that ended it.
         """
         held = self.log.fold.open.get(trial.number)
+        lost = trial.attempt - (held.spared if held is not None else 0)
         if free:
             self.write(trial, {"e": "release", "free": 1})
             self.forget(trial)
-        elif trial.attempt - (held.spared if held is not None else 0) >= ATTEMPTS:
+        elif lost >= ATTEMPTS:
             with contextlib.suppress(StaleTrialError):  # another worker has it: nothing to give back
-                self.finish(trial, TrialState.FAIL, None, _interrupted(trial.attempt))
+                self.finish(trial, TrialState.FAIL, None, why_failed(lost))
         else:
             self.write(trial, {"e": "release"})
             self.forget(trial)
@@ -385,66 +383,7 @@ class Session:
         other = _sessions.get(who)
         return other is not None and other.loops > 0 and number in other.live
 
-    def sweep(self, *, own: bool = False, others: bool = False) -> int:
-        """Release what dead processes of this machine left RUNNING; return how many trials these were.
-
-        ``own``: also what this process left; ``others``: also what any other process holds, dead or not.
-
-        After ``ATTEMPTS`` attempts a trial becomes FAIL instead, as in :meth:`release`. Trials of ``study.ask()``
-        belong to whoever will tell them and are left alone.
-        """
-        released = 0
-        with self.log.lock:
-            self.log.sync()
-            for held in list(self.log.fold.open.values()):
-                if held.state != TrialState.RUNNING or held.by_ask or held.token is None:
-                    continue
-                who = held.token.partition(".")[0]
-                if who == self.worker["w"]:
-                    gone = own
-                else:
-                    worker = self.log.fold.workers.get(who)
-                    gone = others or (worker is not None and is_dead(worker))
-                if gone:
-                    self._give_back(held)
-                    self.forget(self.live.get(held.number))
-                    released += 1
-        return released
-
-    def end_paused(self) -> None:
-        """PAUSED trials whose process is gone become PRUNED with their last value, as if it had ended them itself.
-
-        While others still work, their rule may want these trials; the last one to end does this.
-        """
-        with self.log.lock:
-            self.log.sync()
-            open_trials = list(self.log.fold.open.values())
-            if any(held.state == TrialState.RUNNING and not held.by_ask for held in open_trials):
-                return
-            for held in open_trials:
-                if held.state != TrialState.PAUSED or held.token is None:
-                    continue
-                worker = self.log.fold.workers.get(held.token.partition(".")[0])
-                if worker is not None and is_dead(worker):
-                    event: ev.Event = {"e": "tell", "st": int(TrialState.PRUNED), "n": held.number, "k": held.token}
-                    values = last_report(self.log.fold.reports(held)[0], len(self.log.fold.directions))
-                    if values is not None:
-                        event["y"] = [ev.number_to_json(v) for v in values]
-                    self.log.append([{**event, "t": ev.now()}])
-
-    def _give_back(self, held: OpenTrial) -> None:
-        base = {"n": held.number, "k": held.token, "t": ev.now()}
-        if held.attempt - held.spared >= ATTEMPTS:
-            why = _interrupted(held.attempt)
-            self.log.append([{"e": "tell", "st": int(TrialState.FAIL), "why": why, **base}])
-        else:
-            self.log.append([{"e": "release", **base}])
-
     def wait(self, seconds: float) -> None:
         """Sleep until some trial changes in this process, at most ``seconds``."""
         with self.log.changed:
             self.log.changed.wait(seconds)
-
-
-def _interrupted(attempts: int) -> str:
-    return f"interrupted {attempts} times; no further attempt"

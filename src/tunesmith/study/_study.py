@@ -19,10 +19,12 @@ from tunesmith.samplers import from_spec as sampler_from_spec
 from tunesmith.space import Space
 from tunesmith.study._add import add_events, check_kinds, enqueue, is_known
 from tunesmith.study._direction import StudyDirection
+from tunesmith.study._gone import sweep
 from tunesmith.study._log import StudyLog
-from tunesmith.study._loop import Callback, Loop, Objective, Paused, Settings, check_settings, warn_endless
+from tunesmith.study._loop import Loop, Paused
 from tunesmith.study._progress import NoProgress, Progress
 from tunesmith.study._session import Session
+from tunesmith.study._settings import Callback, Objective, Settings, check_settings, warn_endless
 from tunesmith.study._tell import tell
 from tunesmith.trial import FrozenTrial, Trial, TrialState
 from tunesmith.trial._base import clean_attr, own_attrs
@@ -352,7 +354,7 @@ class Study:
         that has lost its process three times becomes FAIL. If a process lives after all, its result is refused with
         :class:`~tunesmith.exceptions.StaleTrialError`. Trials of :meth:`ask` are left to whoever will tell them.
         """
-        return self._session.sweep(others=True)
+        return sweep(self._session, others=True)
 
     def _describe_end(self, trial: Trial, values: list[float]) -> str:
         shown = f"value: {values[0]}" if len(values) == 1 else f"values: {values}"
