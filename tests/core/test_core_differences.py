@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -312,3 +313,22 @@ def test_directions_of_a_loaded_study_stand(caplog: pytest.LogCaptureFixture) ->
         again = tunesmith.create_study(study_name="a", storage=storage, direction="minimize", load_if_exists=True)
     assert again.direction.name == "MAXIMIZE"
     assert "the given ones are ignored" in caplog.text
+
+
+def test_an_infinite_report_does_not_switch_the_median_rule_off(oracle: ModuleType) -> None:
+    """In Optuna the median of 1, 2 and inf is NaN, which nothing is worse than."""
+
+    def hopeless(library: ModuleType) -> bool:
+        study = library.create_study(pruner=library.pruners.MedianPruner(n_startup_trials=0))
+        for value in (1.0, 2.0, math.inf):
+            trial = study.ask()
+            trial.report(value, 1)
+            study.tell(trial, value)
+        trial = study.ask()
+        trial.report(100.0, 1)
+        return bool(trial.should_prune())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna's NumPy
+        assert not hopeless(oracle)
+    assert hopeless(tunesmith)

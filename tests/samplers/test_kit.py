@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tunesmith.exceptions import InvalidValueError
 from tunesmith.history import History
 from tunesmith.samplers import BaseSampler, Proposal
 from tunesmith.space import Space
 from tunesmith.storages import JournalStorage
 from tunesmith.testing.samplers import SamplerKit
+
+STARTED = time.perf_counter()
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,113 @@ class Mutable(Sound):
         object.__setattr__(self, "secret", self.secret * 2)
 
 
+@dataclass(frozen=True)
+class WalksASet(Sound):
+    """Draws in the order of a set, which is another one in another process."""
+
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        drawn = {name: rng.random() for name in set(space)}
+        return np.array([drawn[name] for name in space])
+
+
+@dataclass(frozen=True)
+class KnowsItsProcess(Sound):
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        return (rng.random(len(space)) + STARTED) % 1
+
+
+@dataclass(frozen=True)
+class ReadsDurations(Sound):
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        fresh = rng.random(len(space))
+        long = history.complete - history.start > 10**7
+        return 1 - fresh if long.any() else fresh
+
+
+@dataclass(frozen=True)
+class ReadsTheClock(Sound):
+    """Its favourites are the trials of the afternoon."""
+
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        fresh = rng.random(len(space))
+        started = [row.start for row in history.open]
+        return (fresh + max([0, *history.start.tolist(), *started]) / 1e18) % 1
+
+
+@dataclass(frozen=True)
+class LeavesNamesOut(Sound):
+    """The study draws what is missing, so nobody notices."""
+
+    def one(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Proposal:
+        params = super().one(space, history, rng, k).params
+        return Proposal({name: params[name] for name in list(params)[:-1]})
+
+
+@dataclass(frozen=True)
+class SeedsNumPy(Sound):
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        np.random.seed(int(rng.integers(2**31)))
+        return np.random.rand(len(space))
+
+
+@dataclass(frozen=True)
+class DrawsFromRandom(Sound):
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        random.random()
+        return rng.random(len(space))
+
+
+@dataclass(frozen=True)
+class KnowsOneObjective(Sound):
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        (sign,) = history.directions
+        return (rng.random(len(space)) * sign) % 1
+
+
+@dataclass(frozen=True)
+class RefusesLate(Sound):
+    """Two objectives are noticed when there are results."""
+
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        if history.n > 3 and len(history.directions) > 1:
+            raise InvalidValueError("one objective, please")
+        return rng.random(len(space))
+
+
+@dataclass(frozen=True)
+class NeedsFeasible(Sound):
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        if history.is_complete.any() and history.best_row is None:
+            raise IndexError("no best trial")
+        return rng.random(len(space))
+
+
+@dataclass(frozen=True)
+class LosesAnArgument(Sound):
+    width: float = 0.5
+    seed: int | None = None
+
+    def spec(self) -> dict[str, Any]:
+        return {"name": "LosesAnArgument", "args": {"seed": self.seed}}
+
+
+@dataclass(frozen=True)
+class LosesItsSeed(Sound):
+    seed: int | None = None
+
+    def spec(self) -> dict[str, Any]:
+        return {"name": "LosesItsSeed", "args": {}}
+
+
+@dataclass(frozen=True)
+class ChangesAType(Sound):
+    width: float = 0.5
+    exact: bool = False
+
+    def spec(self) -> dict[str, Any]:
+        return {"name": "ChangesAType", "args": {"width": self.width, "exact": int(self.exact)}}
+
+
 FAULTS: list[tuple[BaseSampler, str, dict[str, Any]]] = [
     (OwnRandomness(), "test_deterministic", {}),
     (OwnRandomness(), "test_pure", {}),
@@ -117,6 +229,21 @@ FAULTS: list[tuple[BaseSampler, str, dict[str, Any]]] = [
     (NeedsAName(), "test_never_repeats", {}),
     (NeedsResults(), "test_nothing_but_failures", {}),
     (Mutable(5), "test_is_a_value", {}),
+    (WalksASet(), "test_another_process", {}),
+    (KnowsItsProcess(), "test_another_process", {}),
+    (ReadsDurations(), "test_reads_no_clock", {}),
+    (ReadsTheClock(), "test_reads_no_clock", {}),
+    (LeavesNamesOut(), "test_in_domain", {"name": "floats", "declared": True}),
+    (LeavesNamesOut(), "test_in_domain", {"name": "conditional", "declared": False}),
+    (SeedsNumPy(), "test_leaves_other_generators_alone", {}),
+    (DrawsFromRandom(), "test_leaves_other_generators_alone", {}),
+    (KnowsOneObjective(), "test_two_objectives", {}),
+    (RefusesLate(), "test_two_objectives", {}),
+    (NeedsFeasible(), "test_infeasible", {}),
+    (LosesAnArgument(), "test_every_argument_is_kept", {}),
+    (LosesItsSeed(), "test_every_argument_is_kept", {}),
+    (LosesItsSeed(3), "test_is_a_value", {}),
+    (ChangesAType(), "test_every_argument_is_kept", {}),
 ]
 
 
@@ -127,6 +254,20 @@ def test_a_fault_is_found(sampler: BaseSampler, test: str, arguments: dict[str, 
         arguments = {**arguments, "tmp_path": tmp_path}
     with pytest.raises((AssertionError, IndexError, ValueError)):
         getattr(SamplerKit(), test)(sampler, **arguments)
+
+
+@dataclass(frozen=True)
+class OneObjectiveOnly(Sound):
+    """Not a fault: it says so."""
+
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        if len(history.directions) > 1:
+            raise InvalidValueError("one objective, please")
+        return rng.random(len(space))
+
+
+def test_a_method_may_refuse_two_objectives() -> None:
+    SamplerKit().test_two_objectives(OneObjectiveOnly())
 
 
 class TestSound(SamplerKit):

@@ -20,7 +20,6 @@ from tunesmith.exceptions import (
     DuplicatedStudyError,
     InvalidTypeError,
     InvalidValueError,
-    LogDamagedError,
     NewerFormatError,
     NotALogError,
     StorageInternalError,
@@ -265,37 +264,6 @@ def test_full_disk(path: Path, kind: str) -> None:
     assert store.append(study, [{"text": "x" * 200_000}]) == 3
     expected = [[{"k": 1}], [{"k": 2}], [{"text": "x" * 200_000}]]
     assert store.read(study) == open_log(path).read(study) == expected
-
-
-def test_damaged_records(path: Path) -> None:
-    """A missing position and text that is no JSON list are refused."""
-    store = open_log(path)
-    study = store.create("study")
-    for k in range(5):
-        store.append(study, [{"k": k}])
-    for text in ("", "{}", "[", "[],[]"):
-        execute(path, f"UPDATE records SET events = '{text}' WHERE position = 4")
-        with pytest.raises(LogDamagedError, match="position 4"):
-            store.read(study, 1)
-        assert store.read(study, 4) == [[{"k": 4}]]
-    execute(path, "DELETE FROM records WHERE position = 4")
-    with pytest.raises(LogDamagedError, match="missing"):
-        store.read(study)
-    with pytest.raises(LogDamagedError, match="missing"):
-        store.read(study, 3)
-
-
-def test_damaged_pages(path: Path) -> None:
-    with open_log(path) as store:
-        study = store.create("study")
-        for k in range(200):
-            store.append(study, [{"k": k, "text": "x" * 300}])
-    content = bytearray(path.read_bytes())
-    for page in range(10, len(content) // 4096):
-        content[4096 * page : 4096 * page + 8] = b"\xff" * 8
-    path.write_bytes(content)
-    with open_log(path) as store, pytest.raises(LogDamagedError, match=r"damaged.*malformed"):
-        store.read(study)
 
 
 def test_file_removed_or_replaced(path: Path) -> None:

@@ -6,6 +6,7 @@ the best value so far against the percentile of the finished trials' values at t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from tunesmith.exceptions import InvalidValueError
 from tunesmith.history import History, OpenRow
 from tunesmith.pruners._base import BasePruner, Verdict
+from tunesmith.space import FloatArray
 from tunesmith.trial._state import TrialState
 
 
@@ -58,12 +60,32 @@ class PercentilePruner(BasePruner):
         if len(others) < self.n_min_trials or np.isnan(others).all():
             return Verdict.GO
         others = others[~np.isnan(others)]
-        return Verdict.STOP if own.min() > np.percentile(others, self.percentile) else Verdict.GO
+        return Verdict.STOP if own.min() > _percentile(others, self.percentile) else Verdict.GO
 
     def _first_in_interval(self, step: int, trial: OpenRow) -> bool:
         """Whether no earlier report of the trial fell into the interval that ``step`` belongs to."""
         begin = (step - self.n_warmup_steps) // self.interval_steps * self.interval_steps + self.n_warmup_steps
         return not any(begin <= s < step for s in trial.reports)
+
+
+def _percentile(values: FloatArray, percentile: float) -> float:
+    """``np.percentile`` that infinite values do not turn into NaN: 50 % of 1, 2, inf is 2, of 1, inf is inf.
+
+    It interpolates only between two neighbours that differ. What lies between -inf and inf is inf, so that the rule
+    stops nobody there.
+    """
+    place = (len(values) - 1) * (percentile / 100.0)
+    below = math.floor(place)
+    ordered = np.sort(values)
+    low, high = float(ordered[below]), float(ordered[math.ceil(place)])
+    if low == high or (math.isinf(low) and math.isfinite(high)):
+        return low
+    if math.isinf(high):
+        return high
+    part = place - below
+    if math.isinf(high - low):  # more than floats can hold
+        return low * (1.0 - part) + high * part
+    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1.0 - part)  # as NumPy rounds
 
 
 @dataclass(frozen=True)

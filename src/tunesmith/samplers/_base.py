@@ -20,8 +20,9 @@ class Proposal:
     """One proposed configuration.
 
     Attributes:
-        params: name -> value, for every name of the space (those whose condition turns out false are dropped by the
-            study) and for any other name the method knows (a grid's axes before the objective has named them).
+        params: name -> value, for every name of the space (those whose condition turns out false may be left out, and
+            are dropped by the study) and for any other name the method knows (a grid's axes before the objective has
+            named them).
         tags: bookkeeping that comes back as ``history.tag(name)`` and in ``OpenRow.tags``: numbers or lists of
             numbers. Names start with the method's own prefix (``"pso.v"``).
     """

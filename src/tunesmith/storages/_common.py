@@ -54,13 +54,13 @@ def decode(texts: Sequence[str]) -> list[Record] | int:
         records = json.loads("[" + ",".join(texts) + "]")
         if len(records) == len(texts) and all(type(record) is list for record in records):
             return records
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         pass
     records = []
     for index, text in enumerate(texts):
         try:
             record = json.loads(text)
-        except (ValueError, RecursionError):
+        except (ValueError, TypeError, RecursionError):
             return index
         if type(record) is not list:
             return index

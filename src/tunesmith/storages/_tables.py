@@ -94,6 +94,11 @@ def is_locked(error: BaseException | None) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+def is_not_text(error: BaseException | None) -> bool:
+    """Whether bytes in a column of text are not UTF-8. Python's driver finds that, not SQLite, so there is no code."""
+    return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
+
+
 def translate(error: BaseException | None, place: str) -> StorageInternalError:
     """The error of the contract for one of SQLite's."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -101,6 +106,10 @@ def translate(error: BaseException | None, place: str) -> StorageInternalError:
         return NotALogError(f"{place} is not an SQLite database. Give the path of a log, or of a file yet to be made.")
     if code == sqlite3.SQLITE_CORRUPT:
         return LogDamagedError(f"{place} is damaged: {error}. Restore it from a copy, or try sqlite3's .recover.")
+    if is_not_text(error):
+        return LogDamagedError(
+            f"{place} is damaged: a text in it is not UTF-8 ({error}). Nothing was changed. Restore it from a copy."
+        )
     if is_locked(error):
         remedy = (
             "Another process holds its lock: end it, wait, or raise engine_kwargs={'connect_args': {'timeout': 60}}"

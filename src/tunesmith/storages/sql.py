@@ -19,7 +19,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,7 +49,15 @@ from tunesmith.storages._common import (
     not_found,
     sync_folder,
 )
-from tunesmith.storages._tables import is_locked, prepare, records_table, studies_table, transaction, translate
+from tunesmith.storages._tables import (
+    is_locked,
+    is_not_text,
+    prepare,
+    records_table,
+    studies_table,
+    transaction,
+    translate,
+)
 
 _LARGEST = (1 << 63) - 1  # integer in SQLite
 _TIMEOUT = 60.0  # seconds to wait for another process's lock
@@ -62,6 +70,10 @@ _APPEND = (
 _READ = (
     "SELECT records.position, records.events FROM studies LEFT JOIN records "
     "ON records.study = studies.id AND records.position > ? WHERE studies.uuid = ? ORDER BY records.position"
+)
+_READ_BYTES = (
+    "SELECT records.position, CAST(records.events AS BLOB) FROM studies JOIN records ON records.study = studies.id "
+    "WHERE studies.uuid = ? ORDER BY records.position"
 )
 
 # Connections inherited through fork: SQLite forbids a child even to close them.
@@ -191,6 +203,8 @@ class RDBStorage(BaseStorage):
                 self._ready()
                 rows = self._raw.execute(_READ, (min(after, _LARGEST), study)).fetchall()
             except sqlite3.Error as error:
+                if is_not_text(error):
+                    raise self._damaged(study, self._find_bytes(study)) from error
                 raise translate(error, self._place) from error
         if not rows:
             raise not_found(study)
@@ -296,8 +310,20 @@ class RDBStorage(BaseStorage):
         except DBAPIError as error:
             raise translate(error.orig, self._place) from error
 
+    def _find_bytes(self, study: str) -> str:
+        """Which record of a study is not text; the lock must be held."""
+        with suppress(sqlite3.Error):
+            for position, events in self._raw.execute(_READ_BYTES, (study,)):
+                try:
+                    (events or b"").decode()
+                except UnicodeDecodeError as error:
+                    return f"the record at position {position} is not UTF-8 text ({error.reason} at byte {error.start})"
+        return "a record is not UTF-8 text"
+
     def _damaged(self, study: str, reason: str) -> LogDamagedError:
-        return LogDamagedError(f"{self._place} is damaged in study {study!r}: {reason}. Restore it from a copy.")
+        return LogDamagedError(
+            f"{self._place} is damaged in study {study!r}: {reason}. Nothing was changed. Restore it from a copy."
+        )
 
     def _release(self) -> None:
         connection, self._connection = self._connection, None

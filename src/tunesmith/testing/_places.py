@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import json
-import os
 import subprocess
-import sys
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +12,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tunesmith.exceptions import DuplicatedStudyError, MissingDependencyError
+from tunesmith.exceptions import MissingDependencyError
 from tunesmith.storages import BaseStorage
+from tunesmith.testing._process import command
+
+Backend = tuple[type[BaseStorage], dict[str, Any]]
 
 
 @dataclass
@@ -28,13 +27,17 @@ class Place:
         storage_class: The backend.
         directory: The folder the store belongs to.
         options: Keyword arguments of its constructor; JSON must be able to hold them.
+        patience: Seconds after which another process is taken for stuck.
         handles: Those that were opened here, in this process.
+        processes: Those that were started here.
     """
 
     storage_class: type[BaseStorage]
     directory: Path
     options: dict[str, Any]
+    patience: int = 60
     handles: list[BaseStorage] = field(default_factory=list)
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def open(self) -> BaseStorage:
         """A new handle, closed at the end of the test."""
@@ -43,41 +46,68 @@ class Place:
         return handle
 
     def start(self, job: str, *arguments: str | int) -> subprocess.Popen[bytes]:
-        """Another Python process that opens the store and does one of the jobs below; its output is a pipe."""
-        code = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
-        code += "from tunesmith.testing._places import _work; _work(*sys.argv[2:])"
-        name = self.storage_class.__module__, self.storage_class.__qualname__
-        command = [sys.executable, "-c", code, json.dumps(sys.path), *name, str(self.directory)]
-        command += [json.dumps(self.options), job, *map(str, arguments)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE)
+        """Another Python process that does a job of ``tunesmith.testing._jobs`` here; its input and output are pipes.
 
-    def finish(self, process: subprocess.Popen[bytes]) -> list[str]:
-        """Wait for a process to end well; the lines that it printed."""
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, f"{process.args!r} failed"
+        It is killed at the end of the test, if it still runs.
+        """
+        given = [str(self.directory), json.dumps(self.options), job, *map(str, arguments)]
+        line = command("tunesmith.testing._jobs:work", self.storage_class, self.patience, *given)
+        process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.processes.append(process)
+        return process
+
+    def finish(self, process: subprocess.Popen[bytes], *allowed: int) -> list[str]:
+        """Wait for a process to end well, or with one of the given statuses; the words that it printed."""
+        output, _ = process.communicate(timeout=self.patience + 60)
+        assert process.returncode in (0, *allowed), f"{process.args!r} failed with status {process.returncode}"
         return output.decode().split()
 
+    def meet(self, processes: list[subprocess.Popen[bytes]], message: str) -> None:
+        """Wait until all have printed a line and wait for one; then let them go on at once."""
+        for process in processes:
+            assert process.stdout is not None
+            said = process.stdout.readline().decode().strip()
+            assert said == message, f"{process.args!r} said {said!r} instead of {message!r}"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+
     def close(self) -> None:
-        """Close all handles."""
+        """Close all handles, end all processes."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                with contextlib.suppress(OSError):
+                    if pipe is not None:
+                        pipe.close()
         for handle in self.handles:
             handle.close()
 
 
 class Kit:
-    """What the kits have in common: which backend, and where."""
+    """What the kits have in common: which backend, and where.
+
+    Attributes:
+        storage_class: the class under test.
+        options: its arguments.
+        patience: seconds after which another process is taken for stuck.
+    """
 
     storage_class: ClassVar[type[BaseStorage]]
     options: ClassVar[dict[str, Any]] = {}
+    patience: ClassVar[int] = 60
 
     @pytest.fixture
-    def backend(self) -> tuple[type[BaseStorage], dict[str, Any]]:
+    def backend(self) -> Backend:
         """The class under test and its options. Override it with a parametrised fixture to test several."""
         return self.storage_class, self.options
 
     @pytest.fixture
-    def place(self, backend: tuple[type[BaseStorage], dict[str, Any]], tmp_path: Path) -> Iterator[Place]:
+    def place(self, backend: Backend, tmp_path: Path) -> Iterator[Place]:
         """An empty place."""
-        place = Place(backend[0], tmp_path, backend[1])
+        place = Place(backend[0], tmp_path, backend[1], self.patience)
         try:
             place.open()
         except MissingDependencyError as error:
@@ -91,60 +121,8 @@ class Kit:
         return place.handles[0]
 
 
-def padded(position: int) -> list[dict[str, Any]]:
-    """A record whose content and length (up to 200 kB) follow from its position."""
-    return [{"position": position, "padding": "x" * (position * 7919 % 200_000)}]
-
-
-def _work(module: str, name: str, directory: str, options: str, job: str, *arguments: str) -> None:
-    """What :meth:`Place.start` runs in another process."""
-    storage_class: Any = importlib.import_module(module)
-    for part in name.split("."):
-        storage_class = getattr(storage_class, part)
-    store = storage_class.for_testing(Path(directory), **json.loads(options))
-    globals()[f"_work_{job}"](store, *arguments)
-
-
-def _work_append(store: BaseStorage, worker: str, count: str) -> None:
-    try:
-        study = store.create("shared")
-    except DuplicatedStudyError:
-        (study,) = [record.id for record in store.studies() if record.name == "shared"]
-    for k in range(int(count)):
-        print(store.append(study, [{"worker": int(worker), "k": k}]), flush=True)
-
-
-def _work_forever(store: BaseStorage, study: str) -> None:
-    position = len(store.read(study))
-    while True:
-        position = store.append(study, padded(position + 1))
-        print(position, flush=True)
-
-
-def _work_fork(store: BaseStorage, study: str) -> None:
-    running = threading.Event()
-    running.set()
-
-    def write() -> None:
-        while running.is_set():
-            store.append(study, [{"who": "thread"}])
-            time.sleep(0.0005)
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    for k in range(20):
-        store.append(study, [{"who": "parent"}])
-        if k % 5 == 0:
-            child = os.fork()
-            if child == 0:
-                running.clear()
-                for _ in range(5):
-                    store.append(study, [{"who": "child"}])
-                sys.exit()
-            _, status = os.waitpid(child, 0)
-            if status:
-                running.clear()
-                raise RuntimeError(f"a forked child failed with status {status}")
-    running.clear()
-    thread.join()
-    print(len(store.read(study)))
+def check_shares(records: list[list[dict[str, Any]]], shares: dict[int, int], key: str) -> None:
+    """Every writer's records are all there, each writer's in the order in which they were appended."""
+    assert len(records) == sum(shares.values())
+    for writer, count in shares.items():
+        assert [event["k"] for (event,) in records if event[key] == writer] == list(range(count))

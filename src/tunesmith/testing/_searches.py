@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from tunesmith.distributions import BaseDistribution, Categorical, Float, Int, choice_key
+from tunesmith.fold import Fold
 from tunesmith.history import History
-from tunesmith.samplers import BaseSampler, available
+from tunesmith.samplers import BaseSampler, available, from_spec
 from tunesmith.space import Space
 from tunesmith.storages import BaseStorage, InMemoryStorage
 from tunesmith.study import Study, create_study, load_study, suggest_all
@@ -197,15 +199,33 @@ def load(storage: BaseStorage, sampler: BaseSampler) -> Study:
     return load_study(study_name=None, storage=storage, sampler=None if reloadable(sampler) else sampler)
 
 
+def stored(records: list[Any]) -> BaseStorage:
+    """A store with a study of these records, as if its only worker had been killed."""
+    store = InMemoryStorage()
+    name = store.create("cut")
+    for record in records:
+        store.append(name, [{**e, "start": "long ago"} if e["e"] == "worker" else dict(e) for e in record])
+    return store
+
+
 def cut_logs(study: Study) -> Iterator[BaseStorage]:
     """For every length of the study's log: a store with that much of it, as if its only worker had been killed then."""
     records = study.storage.read(study._log.study)
     for length in range(1, len(records) + 1):
-        store = InMemoryStorage()
-        name = store.create("cut")
-        for record in records[:length]:
-            store.append(name, [{**e, "start": "long ago"} if e["e"] == "worker" else dict(e) for e in record])
-        yield store
+        yield stored(records[:length])
+
+
+def retimed(study: Study, step: int) -> History:
+    """The study's history, had the first event come in 2001 and every later one ``step`` microseconds after the other.
+
+    Held by the log alone: what is running goes on running.
+    """
+    fold, now = Fold(), 10**15
+    for record in study.storage.read(study._log.study):
+        for event in record:
+            now += step
+            fold.apply({**event, "t": now} if "t" in event else event)
+    return fold.history()
 
 
 def drop_caches(sampler: BaseSampler) -> None:
@@ -221,3 +241,42 @@ def drop_caches(sampler: BaseSampler) -> None:
 def new_study(sampler: BaseSampler, space: Space | None = None, seed: int = 5, **options: Any) -> Study:
     """A study in memory."""
     return create_study(sampler=sampler, space=space, seed=seed, **options)
+
+
+def busy(sampler: BaseSampler, space: Space, trials: int) -> Study:
+    """A study with finished trials and two pending ones."""
+    study = run(new_study(sampler, space), on(space), trials)
+    for _ in range(2):
+        study.ask()
+    return study
+
+
+def rebuilt(sampler: BaseSampler) -> BaseSampler:
+    """The sampler from what a log keeps of it."""
+    spec = json.loads(json.dumps(sampler.spec(), allow_nan=False))
+    return from_spec(spec) if reloadable(sampler) else type(sampler)(**spec["args"])
+
+
+def constrained(space: Space) -> Objective:
+    """The first four trials are infeasible, and later every third; one of those fails."""
+
+    def objective(trial: Trial) -> float:
+        value = loss(space, suggest_all(trial, space))
+        trial.set_constraint("size", 1.0 + trial.number if trial.number < 4 or trial.number % 3 == 0 else -1.0)
+        if trial.number == 6:
+            raise RuntimeError("on purpose")
+        return value
+
+    return objective
+
+
+def twofold(space: Space) -> Callable[[Trial], tuple[float, float]]:
+    """Two objectives; one trial in five fails, or has infinite values."""
+
+    def objective(trial: Trial) -> tuple[float, float]:
+        value = loss(space, suggest_all(trial, space))
+        if trial.number % 10 == 3:
+            raise RuntimeError("on purpose")
+        return (float("inf"), value) if trial.number % 10 == 8 else (value, float(trial.number % 4))
+
+    return objective

@@ -11,10 +11,7 @@ The class must be importable by its module and name, since other processes open 
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
-import random
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -31,7 +28,8 @@ from tunesmith.exceptions import (
     StudyNotFoundError,
 )
 from tunesmith.storages import BaseStorage, StudyRecord
-from tunesmith.testing._places import Kit, Place, padded
+from tunesmith.testing._places import Backend, Kit, Place, check_shares
+from tunesmith.testing._sharing import Sharing
 
 _NOBODY = "0" * 32  # an id that no study has
 
@@ -136,8 +134,9 @@ class StorageKit(Kit):
 
     def test_values_come_back_as_they_were(self, store: BaseStorage) -> None:
         """Values and their types: 1, 1.0 and True differ, floats and integers are exact."""
-        values: list[Any] = [None, True, False, 0, 1, -1, 2**63, -(2**200), 10**600]
-        values += [1.0, -0.0, 0.1, 5e-324, 1.7976931348623157e308, ""]
+        values: list[Any] = [None, True, False, 0, 1, -1, 2**53 + 1, -(2**53) - 1, 2**63]
+        values += [2**64 + 1, 10**20 + 1, -(2**200), 10**600]
+        values += [1.0, -0.0, 0.1, 0.1 + 0.2, 1e22, 5e-324, 1.7976931348623157e308, ""]
         values += ["text", [], {}, [[], [{}]], {"": {"deep": [1, [2, [3, {"x": None}]]]}}]
         study = store.create("study")
         store.append(study, [{"value": value} for value in values])
@@ -194,7 +193,7 @@ class StorageKit(Kit):
             running.clear()
             reader.join()
         final = store.read(study)
-        _check_shares(final, dict.fromkeys(range(4), 60), "thread")
+        check_shares(final, dict.fromkeys(range(4), 60), "thread")
         for thread, got in enumerate(positions):
             assert [final[position - 1] for position in got] == [[{"thread": thread, "k": k}] for k in range(60)]
         assert all(final[: len(seen)] == seen for seen in snapshots)
@@ -217,20 +216,25 @@ class StorageKit(Kit):
     def test_deletion_during_appends(self, store: BaseStorage) -> None:
         """Who appends to a study while it is deleted gets a position or StudyNotFoundError, nothing else."""
         study, other = store.create("study"), store.create("other")
+        deleted = threading.Event()
 
-        def write(_: int) -> int:
-            position = 0
+        def write(_: int) -> bool:
+            """Whether the deletion was noticed, by the second append after it at the latest."""
+            late = 0
             with contextlib.suppress(StudyNotFoundError):
-                while position < 100_000:
-                    position = store.append(study, [{"k": 1}])
-            return position
+                while late < 2:
+                    late += deleted.is_set()
+                    store.append(study, [{"k": 1}])
+                return False
+            return True
 
         with ThreadPoolExecutor(3) as pool:
             writers = [pool.submit(write, k) for k in range(3)]
             while len(store.read(study)) < 10:
                 time.sleep(0.001)
             store.delete(study)
-            assert all(writer.result(timeout=60) < 100_000 for writer in writers)
+            deleted.set()
+            assert all(writer.result(timeout=60) for writer in writers)
         assert store.studies() == [StudyRecord(other, "other")]
         assert store.append(other, [{"k": 1}]) == 1
 
@@ -240,13 +244,13 @@ class StorageKit(Kit):
             handle.create("made in with")
         handle.close()
 
-    def test_strings_of_others(self, backend: tuple[type[BaseStorage], dict[str, Any]]) -> None:
+    def test_strings_of_others(self, backend: Backend) -> None:
         """A backend leaves alone what is not for it."""
         for string in ("", "nonsense", "nobody://knows/this", "/some/path.csv"):
             assert backend[0].from_string(string) is None
 
 
-class PersistenceKit(Kit):
+class PersistenceKit(Sharing):
     """What holds in addition for a backend whose records outlive the handle."""
 
     def test_reopen(self, place: Place, store: BaseStorage) -> None:
@@ -285,6 +289,25 @@ class PersistenceKit(Kit):
         assert store.studies() == []
         assert other.append(store.create("study"), [{"k": 1}]) == 1
 
+    def test_reads_are_fresh(self, place: Place, store: BaseStorage) -> None:
+        """A handle that only ever reads sees at once what others do, also when it has read the same before."""
+        reader = place.open()
+        study = store.create("study")
+        for k in range(10):
+            assert reader.read(study) == [[{"k": k}] for k in range(k)]
+            assert reader.read(study, k) == []
+            assert store.append(study, [{"k": k}]) == k + 1
+            assert reader.read(study, k) == [[{"k": k}]]
+            assert reader.read(study, k + 1) == []
+        second = store.create("second")
+        assert [record.name for record in reader.studies()] == ["study", "second"]
+        assert reader.read(second) == []
+        store.delete(second)
+        assert [record.name for record in reader.studies()] == ["study"]
+        with pytest.raises(StudyNotFoundError):
+            reader.read(second)
+        assert reader.read(study) == [[{"k": k}] for k in range(10)]
+
     def test_handles_of_many_threads(self, place: Place, store: BaseStorage) -> None:
         """Threads with a handle each share a study as processes do."""
         study = store.create("study")
@@ -296,7 +319,7 @@ class PersistenceKit(Kit):
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(write, range(4)))
-        _check_shares(store.read(study), dict.fromkeys(range(4), 30), "thread")
+        check_shares(store.read(study), dict.fromkeys(range(4), 30), "thread")
 
     def test_refused_events_leave_nothing(self, place: Place, store: BaseStorage) -> None:
         """What JSON cannot hold is refused, and no part of the record is kept."""
@@ -331,58 +354,3 @@ class PersistenceKit(Kit):
             assert copy.append(study, [{"k": 1}]) == 1
             assert store.append(study, [{"k": 2}]) == 2
             assert copy.read(study) == [[{"k": 1}], [{"k": 2}]]
-
-    def test_processes_start_at_once(
-        self, backend: tuple[type[BaseStorage], dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
-    ) -> None:
-        """Processes that find nothing make the store, race for the study's name, and append side by side."""
-        place = Place(backend[0], tmp_path_factory.mktemp("empty"), backend[1])
-        processes = [place.start("append", worker, 40) for worker in range(3)]
-        acknowledged = [[int(position) for position in place.finish(process)] for process in processes]
-        store = place.open()
-        (study,) = store.studies()
-        records = store.read(study.id)
-        _check_shares(records, dict.fromkeys(range(3), 40), "worker")
-        for worker, positions in enumerate(acknowledged):
-            expected = [[{"worker": worker, "k": k}] for k in range(40)]
-            assert [records[position - 1] for position in positions] == expected
-        place.close()
-
-    @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
-    def test_kill(self, place: Place, store: BaseStorage) -> None:
-        """After kill -9 in the midst of appends, all that was acknowledged is there, and nothing by halves."""
-        study, random_delay = store.create("study"), random.Random(0)
-        before = 0
-        for _ in range(3):
-            process = place.start("forever", study)
-            assert process.stdout is not None
-            while int(process.stdout.readline()) < before + 15:
-                pass
-            time.sleep(random_delay.uniform(0, 0.02))
-            process.kill()
-            acknowledged = int(process.stdout.read().split()[-1])
-            process.wait()
-            process.stdout.close()
-            records = place.open().read(study)
-            assert acknowledged <= len(records) <= acknowledged + 1
-            assert records == store.read(study)
-            assert [padded(position) for position in range(1, len(records) + 1)] == records
-            assert store.append(study, padded(len(records) + 1)) == len(records) + 1
-            before = len(records) + 1
-
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-    def test_fork(self, place: Place, store: BaseStorage) -> None:
-        """A handle inherited through fork works in the child and in the parent, also while a thread was appending."""
-        study = store.create("study")
-        (total,) = place.finish(place.start("fork", study))
-        records = store.read(study)
-        assert len(records) == int(total)
-        shares = {who: sum(event["who"] == who for (event,) in records) for who in ("parent", "child", "thread")}
-        assert shares == {"parent": 20, "child": 20, "thread": int(total) - 40}
-
-
-def _check_shares(records: list[list[dict[str, Any]]], shares: dict[int, int], key: str) -> None:
-    """Every writer's records are all there, each writer's in the order in which they were appended."""
-    assert len(records) == sum(shares.values())
-    for writer, count in shares.items():
-        assert [event["k"] for (event,) in records if event[key] == writer] == list(range(count))
