@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import enum
 import functools
+import pathlib
 import subprocess
 import sys
+from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
-from tunesmith import Categorical, Float, Space
+from tunesmith import Categorical, Float, Space, create_study
 from tunesmith.compare import FunctionProblem
 from tunesmith.compare.fingerprint import fingerprint
 from tunesmith.compare.problem import description_of, title_of
@@ -48,7 +52,7 @@ def test_fingerprints_follow_the_source():
     assert fingerprint(Callable(1)) == fingerprint(Callable(1)) != fingerprint(Callable(1).other)
     assert fingerprint(functools.partial(one, trial=3)) != fingerprint(functools.partial(one, trial=4))
     assert fingerprint(functools.partial(one, trial=object())) == fingerprint(functools.partial(one, trial=object()))
-    assert fingerprint(functools.wraps(one)(lambda trial: one(trial))) == fingerprint(one)
+    assert fingerprint(functools.lru_cache(one)) != fingerprint(functools.lru_cache(two))
     assert len(fingerprint(abs)) == 16
     assert fingerprint(abs) != fingerprint(max)
 
@@ -73,24 +77,125 @@ def with_default(value):
     return objective
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [Callable, lambda v: Callable(v).other, around, with_default],
-    ids=["object", "method", "closure", "default"],
-)
+def scaled(func, by):
+    @functools.wraps(func)
+    def wrapper(trial):
+        return by * func(trial)
+
+    return wrapper
+
+
+@dataclass(slots=True)
+class Slotted:
+    by: object
+
+    def __call__(self, trial):
+        return self.by
+
+
+class Colour(enum.Enum):
+    RED, BLUE = 1, 2
+
+
+KINDS = {
+    "object": Callable,
+    "slots": Slotted,
+    "method": lambda v: Callable(v).other,
+    "closure": around,
+    "default": with_default,
+    "partial": lambda v: functools.partial(one, by=v),
+    "decorated": lambda v: scaled(one, v),
+    "decorated partial": lambda v: scaled(functools.partial(one, by=v), 1),
+}
+VALUES = [
+    0.2, 0.9, "adam", None, True, 3, (1, 2), [1, 2, 3], {"a": 1}, {"a": 2}, frozenset("ab"), {1, 2}, b"x", 1j, one, two,
+    Colour.RED, Colour.BLUE, pathlib.PurePosixPath("a/b"), functools.partial(one, 1), functools.partial(one, 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_values_that_an_objective_holds_are_part_of_it(kind):
-    values = [0.2, 0.9, "adam", None, True, (1, 2)]
-    assert len({fingerprint(kind(value)) for value in values}) == len(values)
-    assert [fingerprint(kind(v)) for v in values] == [fingerprint(kind(v)) for v in values]
+    assert len({fingerprint(kind(value)) for value in VALUES}) == len(VALUES)
+    assert [fingerprint(kind(v)) for v in VALUES] == [fingerprint(kind(v)) for v in VALUES]
 
 
-def test_state_is_not_part_of_an_objective():
-    """Lists, objects, and what a leading underscore marks as private."""
+def test_numbers_of_numpy_are_numbers():
+    """Whose text differs between versions of NumPy."""
+    plain = [fingerprint(Callable(v)) for v in (1, 0.5, True, (1, 0.5))]
+    assert [
+        fingerprint(Callable(v)) for v in (np.int64(1), np.float64(0.5), np.True_, (np.int8(1), np.float32(0.5)))
+    ] == plain
+
+
+class Busy:
+    """Counts, remembers and fills what it has."""
+
+    def __init__(self):
+        self.calls, self.best, self.seen, self.table, self.rate = 0, None, [], {}, 0.1
+
+    def __call__(self, trial):
+        self.calls += 1
+        self.best = trial
+        self.seen.append(trial)
+        self.table[trial] = 1
+        return self.rate
+
+
+def counting():
+    count, seen = 0, []
+
+    def objective(trial):
+        nonlocal count
+        count += 1
+        seen.append(count)
+        return trial
+
+    return objective
+
+
+@pytest.mark.parametrize("kind", [Busy, counting])
+def test_what_changes_while_it_runs_is_no_part_of_an_objective(kind):
+    busy = kind()
+    before = fingerprint(busy)
+    for trial in range(3):
+        busy(trial)
+    assert fingerprint(busy) == before == fingerprint(kind())
+    if kind is Busy:
+        busy.rate = 0.2
+        assert fingerprint(busy) != before
+
+
+def test_neither_are_objects_and_private_names():
     busy = Callable(1)
     before = fingerprint(busy)
-    busy.calls, busy.model, busy._count = [1, 2], object(), 3
+    busy.model, busy._count = object(), 3
     assert fingerprint(busy) == before
     assert fingerprint(around(1, _private=2)) == fingerprint(around(1))
+
+
+def test_objects_that_cannot_be_looked_at():
+    class Odd:
+        def __getattr__(self, name):
+            raise RuntimeError("no")
+
+        def __call__(self, trial):
+            return 1.0
+
+    mixed = Callable(1)
+    mixed.__dict__[3] = 1
+    endless = functools.partial(one)
+    endless.keywords["again"] = endless
+    assert len({fingerprint(f) for f in (Odd(), mixed, endless)}) == 3
+
+
+def test_a_bound_seed_stays_bound():
+    def objective(trial, seed=0, repeat=0):
+        return float(seed)
+
+    bound = FunctionProblem(functools.partial(objective, seed=42), SPACE)
+    assert bound.to_dict()["wants"] == ["repeat"]
+    assert bound(create_study().ask()) == 42.0
+    assert bound.name.endswith("objective")
 
 
 def test_a_lambda_is_not_told_by_what_stands_beside_it():

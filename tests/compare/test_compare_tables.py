@@ -107,6 +107,9 @@ def test_methods_that_ended_early_are_named_with_their_trials():
         ("top5_err", "minimize"), ("train time", "minimize"), ("rmse2", "minimize"), ("accuracy", "maximize"),
         ("f1", "maximize"), ("F1_macro", "maximize"), ("r2", "maximize"), ("top5", "maximize"), ("map50", "maximize"),
         ("roc-auc", "maximize"), ("test_dice", "maximize"), ("mapping", None), ("across", None), ("terror", None),
+        ("neg_log_loss", "maximize"), ("neg_mean_squared_error", "maximize"), ("top_5_accuracy", "maximize"),
+        ("top_memory_mb", None), ("accuracy_std", None), ("davies_bouldin_score", None), ("cost_saved", None),
+        ("negative_accuracy", "minimize"), ("top1", "maximize"),
         ("value", None),
     ],
 )  # fmt: skip

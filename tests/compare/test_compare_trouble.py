@@ -55,15 +55,15 @@ def test_killed_on_one_machine_and_resumed_on_another(tmp_path):
 @pytest.mark.parametrize("when", ["at once", "while it yields"])
 def test_what_the_machine_lacks_is_no_result(error, n_jobs, when, tmp_path):
     """The comparison ends with the error; when it is mended, the result is that of an untroubled one."""
-    lacking = [True]
+    _lacking = [True]
 
     def trained(trial, seed):
         x = trial.suggest_float("x", -5, 5)
-        if when == "at once" and lacking and trial.number == 2:
+        if when == "at once" and _lacking and trial.number == 2:
             raise error("it is not here")
 
         def epochs():
-            if lacking and trial.number == 2:
+            if _lacking and trial.number == 2:
                 raise error("it is not here")
             yield x * x + seed % 7
 
@@ -72,7 +72,7 @@ def test_what_the_machine_lacks_is_no_result(error, n_jobs, when, tmp_path):
     methods = {"out": tmp_path / "cut", "n_jobs": n_jobs, "space": {"x": SPACE["x"]}}
     with pytest.raises(error, match="it is not here"):
         compare(trained, "random, halton", 4, 2, **methods)
-    lacking.clear()
+    _lacking.clear()
     mended = compare(trained, "random, halton", 4, 2, **methods)
     assert mended.complete
     assert {t.state for run in mended.runs for t in run.trials} == {"COMPLETE"}

@@ -103,7 +103,7 @@ def test_fractions_are_ranked_like_their_numerators(pairs, scale):
 
 def test_small_differences_beyond_rounding_are_kept():
     x = [1.0, 1.0, 0.1 + 0.2, math.inf, 2.0]
-    y = [1.0 + 1e-13, 1.0 - 2e-13, 0.3, math.inf, -math.inf]
+    y = [1.0 + 1e-11, 1.0 - 2e-11, 0.3, math.inf, -math.inf]
     assert x[2] != y[2]
     d = paired_differences(x, y)
     assert np.sign(d).tolist() == [-1, 1, 0, 0, 1]
@@ -229,3 +229,31 @@ def test_a_mean_of_both_infinities_warns_of_nothing():
         warnings.simplefilter("error")
         assert np.isnan(mean_sd([math.inf, -math.inf])).all()
         assert mean_sd([math.inf, 1.0])[0] == math.inf
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [
+        lambda k, n: k / n,
+        lambda k, n: 100 * k / n,
+        lambda k, n: 1 - k / n,
+        lambda k, n: 100 - 100 * k / n,
+        lambda k, n: np.float32(k) / np.float32(n),
+    ],
+    ids=["share", "per cent", "error", "error in per cent", "float32"],
+)
+def test_counts_are_ranked_as_counts(measured):
+    """However an accuracy is written: p and A are those of the numbers of right answers."""
+    rng = np.random.default_rng(1)
+    for n in (500, 997, 10_000):
+        for _ in range(40):
+            x, y = rng.integers(int(0.9 * n), n, 10), rng.integers(int(0.9 * n), n, 10)
+            a, b = ([float(measured(k, n)) for k in counts] for counts in (x, y))
+            assert wilcoxon_signed_rank(a, b).p == wilcoxon_signed_rank(x, y).p
+            sign = 1 if measured(2, 3) > measured(1, 3) else -1
+            assert a12(a, b) == pytest.approx(a12(sign * x, sign * y))
+
+
+def test_a12_of_what_differs_by_rounding():
+    assert a12([0.1 + 0.2] * 4, [0.3] * 4) == 0.5
+    assert a12([math.inf, 1], [math.inf, -math.inf]) == pytest.approx((0.5 + 1 + 0 + 1) / 4)

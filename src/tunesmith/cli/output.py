@@ -33,7 +33,7 @@ def console(*, error: bool = False, width: int | None = None) -> Console:
 
     stream = sys.stderr if error else sys.stdout
     options: dict[str, Any] = {}
-    if not stream.isatty():
+    if stream is None or not stream.isatty():
         columns = os.environ.get("COLUMNS", "")
         options["width"] = width or (int(columns) if columns.isdigit() and int(columns) > 0 else PIPED_WIDTH)
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":

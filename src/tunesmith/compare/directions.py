@@ -17,7 +17,14 @@ SMALLER = {
 }  # fmt: skip
 LARGER = {
     "accuracy", "acc", "auc", "f1", "score", "precision", "recall", "dice", "iou", "map", "return", "reward", "r2",
-    "gain", "top",
+    "gain",
+}  # fmt: skip
+#: Words that turn the meaning of the others round (scikit-learn's ``neg_log_loss``).
+NEGATED = {"neg", "negative", "minus"}
+#: Words that leave it open: spreads, differences, and names in which the others mean something else.
+UNSURE = {
+    "bouldin", "change", "code", "delta", "diff", "difference", "drop", "fid", "free", "gap", "left", "reduction",
+    "saved", "sd", "size", "std", "timeout", "var", "variance",
 }  # fmt: skip
 
 
@@ -63,9 +70,13 @@ def direction_by_name(name: str) -> Direction | None:
     """
     whole = set(re.findall(r"[a-z0-9]+", name.lower()))
     words = whole | {part for word in whole for part in re.findall(r"[a-z]+", word)}
-    if words & SMALLER:
-        return "minimize"
-    return "maximize" if words & LARGER else None
+    if words & UNSURE:
+        return None
+    smaller = bool(words & SMALLER)
+    larger = not smaller and (bool(words & LARGER) or re.search(r"(^|[^a-z])top_?\d", name.lower()) is not None)
+    if words & NEGATED:
+        smaller, larger = larger, smaller
+    return "minimize" if smaller else "maximize" if larger else None
 
 
 def find_direction(

@@ -92,7 +92,12 @@ class Folder:
         ]
         if differences:
             edited = any(line.startswith("problem.source.") for line in differences)
-            hint = " (A source stands for the function's text and the plain values it holds.)" if edited else ""
+            hint = (
+                " (A source stands for the function's text and the values it holds. What changes while it runs "
+                "belongs under a name that begins with an underscore.)"
+                if edited
+                else ""
+            )
             raise InvalidValueError(
                 f"The folder {str(self.path)!r} holds another comparison:\n  "
                 + "\n  ".join(differences)

@@ -127,6 +127,8 @@ def _unfinished(result: ComparisonResult) -> str:
 
 
 def _test_notes_one(result: ComparisonResult) -> list[str]:
+    if not result.test_metrics and result.has_test:
+        return ["No test value is there yet: these values are those the methods searched by, hence optimistic."]
     if not result.test_metrics:
         return ["The problem has no test split: these values are those the methods searched by, hence optimistic."]
     if _wants(result) is None:
@@ -151,7 +153,7 @@ def _trouble(result: ComparisonResult) -> list[str]:
     if failed:
         parts = ", ".join(f"{label} {n}" for label, n in failed.items())
         reason = next((t.error for run in result.runs for t in run.trials if t.error), "")
-        first = f" The first: {reason.rstrip('.')[:200]}." if reason else ""
+        first = f" The first: {reason.rstrip('.: ')[:200]}." if reason else ""
         lines.append(
             f"{sum(failed.values())} of {total} trials failed and count as spent budget: {parts}.{first} Failed trials "
             "are not repeated in this folder."

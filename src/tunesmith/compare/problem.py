@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -62,8 +63,8 @@ class FunctionProblem:
         space: what is searched; declared, because several methods need to know it before the first trial.
         name: a line that names the problem; the function's name by default. It also tells one comparison's folder from
             another's, so give different problems different names. (An objective or test that was edited is told by its
-            source and by plain values that it holds under names without a leading underscore; what it calls is not
-            looked at.)
+            source and by values that it holds under names without a leading underscore; what it calls is not looked
+            at.)
         direction: ``"minimize"`` (default) or ``"maximize"``.
         metric_names: what the function reports, the objective first.
         metric_directions: metric name -> ``"minimize"`` or ``"maximize"``, for metrics whose names do not tell; a name
@@ -99,7 +100,7 @@ class FunctionProblem:
         self.space = space if isinstance(space, Space) else Space(space)
         if not len(self.space):
             raise InvalidValueError("The space is empty; a comparison needs at least one parameter.")
-        self.name = name if name is not None else getattr(func, "__qualname__", type(func).__name__)
+        self.name = name if name is not None else _name(func)
         self.directions = [direction]
         self.metric_names = _names(metric_names)
         self.metric_directions = checked_directions(metric_directions, metrics_of(self)[0], direction)
@@ -141,7 +142,11 @@ def _wanted(func: Callable[..., Any]) -> tuple[str, ...]:
         parameters = list(inspect.signature(func).parameters)[1:]
     except (TypeError, ValueError):  # some built-in callables have no signature
         return ()
-    return tuple(name for name in ("seed", "repeat") if name in parameters)
+    given = set()
+    while isinstance(func, functools.partial):  # what is bound stays
+        given |= set(func.keywords)
+        func = func.func
+    return tuple(name for name in ("seed", "repeat") if name in parameters and name not in given)
 
 
 def _names(given: Any) -> list[str]:
@@ -259,4 +264,6 @@ def training_seed(problem: Any, number: int, params: Mapping[str, Any]) -> int:
 
 
 def _name(thing: Any) -> str:
+    while isinstance(thing, functools.partial):
+        thing = thing.func
     return str(getattr(thing, "__qualname__", type(thing).__name__))

@@ -167,6 +167,7 @@ class ComparisonResult:
         complete: False when it was interrupted; the same call in the same folder goes on.
         started: ISO time (UTC) of the first session; ``finished`` of the last.
         metric_directions: metric name -> ``"minimize"`` or ``"maximize"``, as far as the problem states it.
+        has_test: whether the problem has a test split; None in files that do not say.
     """
 
     title: str
@@ -190,6 +191,7 @@ class ComparisonResult:
     finished: str = ""
     description: str = ""
     metric_directions: dict[str, Direction] = field(default_factory=dict)
+    has_test: bool | None = None
 
     @property
     def labels(self) -> list[str]:

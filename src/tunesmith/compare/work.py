@@ -370,6 +370,7 @@ class Comparison:
             runs=ordered, environment=where, remarks=remarks(description["sessions"]), complete=complete,
             started=description["sessions"][0]["started"], finished=utc(),
             metric_directions=metric_directions_of(self.problem),
+            has_test=getattr(self.problem, "evaluate_test", None) is not None,
         )  # fmt: skip
 
     def _tell(

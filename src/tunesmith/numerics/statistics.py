@@ -31,8 +31,9 @@ FloatArray = NDArray[np.float64]
 EXACT_UNTIED = 50
 #: Up to here the null distribution given tied ranks is computed by convolution (n^3 additions).
 EXACT_TIED = 100
-#: Differences up to this part of the larger operand are rounding.
-ROUNDING = 8 * float(np.finfo(np.float64).eps)
+#: Differences up to this part of the larger operand are rounding: some thousand units in the last place of a float64,
+#: so that it covers what ``1 - accuracy`` loses; of float32 numbers (PyTorch's), if all are, some ten units.
+ROUNDING, ROUNDING_32 = 1e-12, 1e-6
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,10 @@ def paired_differences(x: ArrayLike, y: ArrayLike) -> FloatArray:
     """``x - y`` without what only rounding has put there, so that ranks are those of exact arithmetic.
 
     Accuracies such as 0.834 and 0.833 are rounded numbers, so their difference is a little off 0.001, and not by the
-    same amount for every pair. With tol = 8 eps max(|x|, |y|) of a pair, a difference up to tol is 0, and absolute
-    differences within tol of each other are made equal. Two equal infinities differ by 0.
+    same amount for every pair. With tol = 1e-12 max(|x|, |y|) of a pair (1e-6 if all values are float32 numbers that
+    are no integers), a difference up to tol is 0, and absolute differences within tol of each other are made equal. Two
+    equal infinities differ by 0. (Not covered: float32 numbers that were calculated with afterwards, as in
+    ``1 - accuracy`` of a float32 accuracy.)
 
     Args:
         x: (n,) values of one sample.
@@ -113,8 +116,7 @@ def paired_differences(x: ArrayLike, y: ArrayLike) -> FloatArray:
         raise InvalidValueError(f"Paired samples have the same length, but these have {len(a)} and {len(b)}.")
     with np.errstate(invalid="ignore", over="ignore"):
         d = np.where(a == b, 0.0, a - b)
-    size = np.maximum(np.abs(a), np.abs(b))
-    tolerance = np.where(np.isfinite(size), ROUNDING * size, 0.0)
+    tolerance = _tolerance(a, b, _rounding(a, b))
     d = np.where(np.abs(d) <= tolerance, 0.0, d)
     order = np.argsort(np.abs(d), kind="stable")
     first = width = 0.0  # of the ties at hand: the smallest difference, and the widest tolerance
@@ -125,6 +127,19 @@ def paired_differences(x: ArrayLike, y: ArrayLike) -> FloatArray:
         else:
             d[i] = math.copysign(first, d[i])
     return d
+
+
+def _tolerance(a: FloatArray, b: FloatArray, rounding: float) -> FloatArray:
+    size = np.maximum(np.abs(a), np.abs(b))
+    return np.where(np.isfinite(size), rounding * size, 0.0)
+
+
+def _rounding(a: FloatArray, b: FloatArray) -> float:
+    values = np.concatenate([a, b])
+    values = values[np.isfinite(values)]
+    with np.errstate(over="ignore", under="ignore"):
+        single = bool((values == values.astype(np.float32)).all())
+    return ROUNDING_32 if single and bool((values % 1 != 0).any()) else ROUNDING
 
 
 def _differences(x: ArrayLike, y: ArrayLike | None) -> FloatArray:
@@ -224,12 +239,17 @@ def rank_biserial(x: ArrayLike, y: ArrayLike | None = None) -> float:
 def a12(x: ArrayLike, y: ArrayLike) -> float:
     """Vargha & Delaney's A: the probability that a value of ``x`` is larger than one of ``y`` (ties count half).
 
+    What differs by rounding only is a tie, as in :func:`paired_differences`.
+
     0.5 means no difference. It ignores the pairing: it says how far apart the two groups of values lie as a reader
     sees them. Cliff's delta is ``2 A - 1``.
     """
     a, b = _vector(x, "x"), _vector(y, "y")
-    larger, equal = (a[:, None] > b).sum(), (a[:, None] == b).sum()
-    return float((larger + 0.5 * equal) / (len(a) * len(b)))
+    rows = a[:, None]
+    with np.errstate(invalid="ignore", over="ignore"):
+        equal = (rows == b) | (np.abs(rows - b) <= _tolerance(rows, b, _rounding(a, b)))
+    larger = (rows > b) & ~equal
+    return float((larger.sum() + 0.5 * equal.sum()) / (len(a) * len(b)))
 
 
 def a12_magnitude(value: float) -> str:
