@@ -16,8 +16,8 @@ where a number is expected. Times are microseconds since 1970 in UTC.
 - ``ask``: ``n``, ``k`` token, ``t``: claim a trial. ``at`` is the position the proposal was computed from (late values
   too), ``s`` its space id and ``p`` its values (numbers; of a choice its index; null where a parameter is not active),
   ``f`` fixed values without a known distribution, ``g`` tags (numbers or lists of numbers), ``o`` 1 if made by
-  ``study.ask()`` (then it is never released on its own), ``from`` as in ``resume``. Of a trial that waits, ``a`` is
-  the attempt that this will be (from 1): the claim is void if the trial is not in the state that it answers.
+  ``study.ask()`` (then it is never released on its own), ``from`` as in ``resume``. ``a`` is 0
+  for a new trial, and of one that waits the attempt that this will be: the claim is void if that is not so (any more).
 - ``up``: ``n``, ``k``, ``t`` and a change of a running trial: ``l`` late parameters (``[space id, values]``), ``r``
   reports (``[step, value]``; ``[step, value, i]`` of objective ``i > 0``; ``[step, value, name]`` of another metric),
   ``ua`` user attributes, ``c`` constraints.

@@ -257,7 +257,7 @@ class Fold:
             trial = self._new(number, TrialState.RUNNING)
             if trial is None:
                 return False
-        elif trial.state != TrialState.WAITING or event.get("a") != trial.attempt + 1:
+        elif trial.state != TrialState.WAITING or event.get("a", trial.attempt + 1) != trial.attempt + 1:
             return False  # taken by another worker, or answered with a proposal for another attempt
         trial.state = TrialState.RUNNING
         trial.token = event["k"]

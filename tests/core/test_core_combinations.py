@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import os
 import pickle
 import signal
+import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tunesmith
@@ -140,7 +144,7 @@ def test_a_running_trial_is_a_handle() -> None:
     """Copies of what holds one hold the same one; another process is told what to do instead."""
     trial = create_study().ask()
     holder = {"trial": trial}
-    assert copy.deepcopy(holder)["trial"] is trial
+    assert copy.deepcopy(holder)["trial"] is copy.copy(trial) is trial
     with pytest.raises(InvalidTypeError, match=r"send trial.number and trial.params"):
         pickle.dumps(trial)
 
@@ -379,3 +383,157 @@ def test_a_forked_child_can_use_the_study(kind: str | None, tmp_path: Path) -> N
             os.waitpid(pid, 0)
         codes.append(os.waitstatus_to_exitcode(found[1]) if found[0] else "hung")
     assert codes == [0] * 12
+
+
+def test_a_grid_completes_what_is_on_no_axis() -> None:
+    """Values off the axes, names that are none, and integers beyond all floats: the trial runs, and the next ones."""
+    space = {"x": tunesmith.Int(1, 9), "y": WHOLE, "c": tunesmith.Categorical(["u", "v"])}
+    study = create_study(sampler=GridSampler({"x": [1, 2, 3], "c": ["u", "v"]}), space=space, seed=1)
+    for given in ({"x": 7}, {"y": 0.5}, {"x": 10**400}):
+        study.enqueue_trial(given)
+    study.optimize(
+        lambda t: t.suggest_int("x", 1, 9) + len(t.suggest_categorical("c", ["u", "v"])), catch=(ValueError,)
+    )
+    assert [t.state.name for t in study.trials[:2]] == ["COMPLETE", "COMPLETE"]
+    assert study.trials[0].params["x"] == 7
+    assert study.trials[2].state.is_finished()
+    cells = [tuple(t.params.values()) for t in study.trials if t.params.get("x") in (1, 2, 3)]
+    assert len(set(cells)) == len(cells) == 6
+
+
+def test_a_cut_grid_completes_with_its_own_values() -> None:
+    space = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
+    study = create_study(sampler="grid", space=space, seed=1)
+    for _ in range(7):
+        study.enqueue_trial({"x": 0.123})
+    study.optimize(lambda t: float(tunesmith.study.suggest_all(t, study.space)["x"]), n_trials=7)
+    assert {t.params["y"] for t in study.trials} <= {0.0, 0.25, 0.5, 0.75, 1.0}
+
+
+def test_cells_that_agree_are_found_by_arithmetic() -> None:
+    """The same as looking at each of them, with conditions among the axes."""
+    from tunesmith.samplers._cells import Cells, lattice
+
+    axes = {"a": (1, 2, 3), "b": ("u", "v"), "c": (0.1, 0.2, 0.3, 0.4), "d": (True, False)}
+    cells = Cells(lattice(axes, {"c": "a >= 2", "d": "b == 'u'"}))
+    everything = np.arange(cells.n)
+    for given in (
+        {},
+        {"a": 2},
+        {"c": 0.1},
+        {"c": 0.1, "d": True},
+        {"a": 1, "c": 0.1},
+        {"b": "w"},
+        {"zz": 1, "b": "v"},
+    ):
+        slow = [
+            all(cells.params(k).get(n, "-") == v for n, v in given.items() if n in axes) for k in everything.tolist()
+        ]
+        assert cells.agreeing(everything, given).tolist() == slow, given
+
+
+@pytest.mark.parametrize("given", [{"n": None}, {"n": "2"}, {"n": None, "k": 3}, {"n": math.nan}])
+@pytest.mark.parametrize("method", ["random", "sobol", "pso", "grid"])
+def test_an_impossible_enqueued_configuration_fails_alone(method: str, given: dict[str, Any]) -> None:
+    space = tunesmith.Space({"n": tunesmith.Int(1, 3), "k": tunesmith.Int(1, 3)}, {"k": "n >= 2"})
+    study = create_study(sampler=method, space=space, seed=1)
+    study.enqueue_trial(given)
+    study.optimize(
+        lambda t: float(t.suggest_int("n", 1, 3)), n_trials=4 if method != "grid" else 3, catch=(ValueError, TypeError)
+    )
+    assert study.trials[0].state is (TrialState.COMPLETE if given["n"] == "2" else TrialState.FAIL)  # "2" becomes 2
+    assert [t.state.name for t in study.trials[1:3]] == ["COMPLETE"] * 2
+
+
+def test_paused_trials_of_a_lost_machine_are_released_too(as_host: Callable[[str], None], tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Pauses(BasePruner):
+        def verdict(self, history: Any, trial: Any) -> Verdict:
+            return Verdict.PAUSE if trial.number < 2 else Verdict.GO
+
+    def epochs(trial: Any) -> Any:
+        for epoch in range(2):
+            yield bowl(trial) + epoch
+
+    storage = str(tmp_path / "s.jsonl")
+    as_host("lost")
+    create_study(study_name="s", storage=storage, pruner=Pauses(), seed=1).optimize(epochs, 2, keep_paused=True)
+    as_host("other")
+    study = load_study(study_name="s", storage=storage, pruner="nop")
+    assert study.release_running() == 2
+    study.optimize(epochs, n_trials=2)
+    assert [t.state.name for t in study.trials] == ["COMPLETE"] * 2
+
+
+def test_a_log_from_before_claims_said_what_they_answer(tmp_path: Path) -> None:
+    """It reads as it did."""
+    storage = str(tmp_path / "s.jsonl")
+    study = create_study(study_name="s", storage=storage, space={"x": WHOLE}, seed=1)
+    study.enqueue_trial({"x": 0.5})
+    store, log = study.storage, study._log
+    space = log.fold.meta["space"]
+    log.append([{"e": "space", "id": study.space.id, "d": space}])
+    log.append([{"e": "ask", "n": 0, "k": "w.1", "t": 1, "at": 2, "s": study.space.id, "p": [0.5]}])
+    log.append([{"e": "tell", "n": 0, "k": "w.1", "t": 2, "st": 1, "y": [0.5]}])
+    store.close()
+    assert [(t.state.name, t.value) for t in load_study(study_name="s", storage=storage).trials] == [("COMPLETE", 0.5)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+class TestForks:
+    def forked(self) -> None:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+    def test_a_busy_handle_does_not_hold_a_fork_up_for_long(self) -> None:
+        storage = InMemoryStorage()
+        with storage._lock:
+            begin = time.monotonic()
+            self.forked()
+        assert time.monotonic() - begin < 2.0
+        self.forked()
+        assert not storage._lock.locked()
+
+    def test_ctrl_c_during_the_wait_is_not_lost(self) -> None:
+        storage = InMemoryStorage()
+        storage._lock.acquire()
+        timer = threading.Timer(0.05, os.kill, args=(os.getpid(), signal.SIGINT))
+
+        def fork() -> None:
+            self.forked()
+            time.sleep(1)
+
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            timer.start()
+            with pytest.raises(KeyboardInterrupt):
+                fork()
+        finally:
+            signal.signal(signal.SIGINT, before)
+            storage._lock.release()
+            timer.join()
+
+    def test_handles_are_made_meanwhile(self) -> None:
+        done = threading.Event()
+
+        def make() -> None:
+            while not done.is_set():
+                InMemoryStorage()
+
+        makers = [threading.Thread(target=make) for _ in range(2)]
+        for maker in makers:
+            maker.start()
+        errors: list[Any] = []
+        hook, sys.unraisablehook = sys.unraisablehook, errors.append
+        try:
+            for _ in range(50):
+                self.forked()
+        finally:
+            done.set()
+            sys.unraisablehook = hook
+            for maker in makers:
+                maker.join()
+        assert errors == []

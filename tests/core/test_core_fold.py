@@ -127,9 +127,9 @@ class TestClaims:
     def test_a_claim_answers_the_attempt_that_waits(self) -> None:
         """Not one that was decided before the trial was enqueued, or before it was given back once more."""
         log = Log({"e": "wait", "n": 0, "p": {"x": 7.0}, "t": 1})
-        assert log.take(ask(0, "a.1"), ask(0, "a.2", a=2), ask(0, "a.3", a=1)) == [False, False, True]
+        assert log.take(ask(0, "a.1", a=0), ask(0, "a.2", a=2), ask(0, "a.3", a=1)) == [False, False, True]
         log.take({"e": "release", "n": 0, "k": "a.3", "t": 2})
-        assert log.take(ask(0, "b.1", a=1), ask(0, "b.2"), ask(0, "b.3", a=2)) == [False, False, True]
+        assert log.take(ask(0, "b.1", a=1), ask(0, "b.2", a=0), ask(0, "b.3", a=2)) == [False, False, True]
         log.check()
 
     def test_pausing_and_resuming(self) -> None:

@@ -44,7 +44,8 @@ def prunes(pruner: BasePruner, others: list[float], own: float, sign: int) -> bo
         (50, [1, 2, INF], 100, True),  # the median is 2
         (50, [1, 2, INF], 2, False),
         (50, [1, INF], 100, False),  # inf
-        (50, [-INF, 1], -5, True),  # -inf
+        (50, [-INF, 1], -5, False),  # 1: between the two nobody is stopped
+        (50, [-INF, 1], 1.5, True),
         (50, [-INF, 1, 2], 1.5, True),
         (25, [1, 2, 3, 4, INF], 2.5, True),
         (25, [1, INF, INF], 100, False),

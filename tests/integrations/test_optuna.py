@@ -243,3 +243,17 @@ def test_a_scrambled_sequence_is_one_sequence() -> None:
     even = [unevenness("qmc", seed, scramble=True) for seed in range(4)]
     assert len(set(even)) == 4  # another study has another scrambling
     assert np.mean(even) < 0.4 * np.mean([unevenness("random", seed) for seed in range(4)])
+
+
+@pytest.mark.parametrize("name", ["tpe", "cmaes"])
+def test_what_is_enqueued_in_part_is_completed_by_the_method(name: str) -> None:
+    """A model that knows the optimum puts the open parameter near it; independent draws would not."""
+    space = Space({"x": Float(-10, 10), "y": Float(-10, 10)})
+    study = create_study(sampler=make(name), space=space, seed=1)
+    objective = lambda trial: trial.suggest_float("x", -10, 10) ** 2 + trial.suggest_float("y", -10, 10) ** 2  # noqa: E731
+    study.optimize(objective, n_trials=60)
+    for k in range(15):
+        study.enqueue_trial({"x": 0.1 + k / 1000})
+    study.optimize(objective, n_trials=15)
+    assert np.median([abs(t.params["y"]) for t in study.trials[60:]]) < 3
+    assert len({t.params["y"] for t in study.trials[60:]}) > 10

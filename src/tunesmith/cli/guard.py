@@ -117,6 +117,8 @@ def stopped_by_sigterm() -> Iterator[list[bool]]:
         return
 
     def stop(number: int, frame: Any) -> None:
+        if found:
+            return  # timeout(1) and others send it twice: the same request
         found.append(True)
         raise KeyboardInterrupt
 

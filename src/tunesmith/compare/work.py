@@ -210,7 +210,10 @@ class Comparison:
         except BaseException as error:
             errors.insert(0, error)
             self._stop.set()
-            _wait_for(ended)
+            try:
+                _wait_for(ended)  # until the trials are given back
+            except KeyboardInterrupt:  # once more is patience, twice more is meant
+                _wait_for(ended)
         if errors:
             raise errors[0]
 

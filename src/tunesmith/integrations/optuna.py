@@ -133,6 +133,15 @@ class OptunaSampler(BaseSampler):
             found.append(Proposal(asked.next(seed), {_SEED: seed, _AT: history.n}))
         return found
 
+    def complete(
+        self, given: Mapping[str, Any], space: Space, history: History, rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """What Optuna's sampler would propose (its tags are not kept, as the trial is no step of it)."""
+        if not len(space) or _class(self.name).__name__ == "QMCSampler":  # the same point, as often as it is asked for
+            return super().complete(given, space, history, rng)
+        found = _Asked(self, space, history).next(int(rng.integers(2**32)))
+        return {name: value for name, value in found.items() if name not in given}
+
 
 class _Asked:
     """The questions of one call of ``propose``."""

@@ -71,16 +71,16 @@ class PercentilePruner(BasePruner):
 def _percentile(values: FloatArray, percentile: float) -> float:
     """``np.percentile`` that infinite values do not turn into NaN: 50 % of 1, 2, inf is 2, of 1, inf is inf.
 
-    It interpolates only between two neighbours that differ. What lies between -inf and inf is inf, so that the rule
-    stops nobody there.
+    It interpolates only between two neighbours that differ. What lies between an infinity and another value is the
+    larger of the two, so that the rule stops nobody there.
     """
     place = (len(values) - 1) * (percentile / 100.0)
     below = math.floor(place)
     ordered = np.sort(values)
     low, high = float(ordered[below]), float(ordered[math.ceil(place)])
-    if low == high or (math.isinf(low) and math.isfinite(high)):
+    if place == below or low == high:
         return low
-    if math.isinf(high):
+    if math.isinf(low) or math.isinf(high):
         return high
     part = place - below
     if math.isinf(high - low):  # more than floats can hold

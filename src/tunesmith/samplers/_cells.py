@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith._expressions import Condition
 from tunesmith.distributions import CategoricalDistribution, choice_key
@@ -80,10 +81,28 @@ class Cells:
             cell = cell * len(self._values[name]) + digits[name]
         return cell + (int(self._ends[block - 1]) if block else 0)
 
-    def agrees(self, params: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-        """Whether a cell's configuration has the given values; names that are no axes are ignored."""
-        shared = [name for name in given if name in self._values]
-        return all(n in params and self._digit(n, given[n]) == self._digit(n, params[n]) for n in shared)
+    def axis(self, name: str) -> tuple[Any, ...]:
+        """The values of an axis."""
+        return self._values[name]
+
+    def agreeing(self, cells: NDArray[np.int64], given: Mapping[str, Any]) -> NDArray[np.bool_]:
+        """Which of the cells have the given values; names that are no axes are ignored."""
+        found = np.zeros(len(cells), bool)
+        wanted = {name: self._digit(name, value) for name, value in given.items() if name in self._values}
+        if None in wanted.values():
+            return found
+        start = 0
+        for (digits, free), end in zip(self._blocks, self._ends.tolist(), strict=True):
+            if all(digits.get(n, k) == k and (n in digits or n in free) for n, k in wanted.items()):
+                inside = (cells >= start) & (cells < end)
+                rest, agree = cells[inside] - start, np.ones(int(inside.sum()), bool)
+                for name in reversed(free):
+                    rest, digit = np.divmod(rest, len(self._values[name]))
+                    if name in wanted:
+                        agree &= digit == wanted[name]
+                found[inside] = agree
+            start = end
+        return found
 
     def _digit(self, name: str, value: Any) -> int | None:
         """The position of a value on an axis; numbers may differ in their last digits and in their type (1 and 1.0)."""
@@ -96,7 +115,7 @@ class Cells:
             if isinstance(known, (int, float)) and not isinstance(known, bool)
         ]
         equal = [k for k, known in numbers if known == value]
-        return next(iter(equal + [k for k, known in numbers if math.isclose(known, value)]), None)
+        return next(iter(equal + [k for k, known in numbers if _close(known, value)]), None)
 
     @cached_property
     def _block_of(self) -> dict[tuple[tuple[str, int], ...], int]:
@@ -105,6 +124,13 @@ class Cells:
     @cached_property
     def _index(self) -> dict[str, dict[tuple[Any, ...], int]]:
         return {name: {choice_key(v): k for k, v in enumerate(values)} for name, values in self._values.items()}
+
+
+def _close(a: float, b: float) -> bool:
+    try:
+        return math.isclose(a, b)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def lattice(axes: Mapping[str, tuple[Any, ...]], conditions: Mapping[str, str]) -> Space:

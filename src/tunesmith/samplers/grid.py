@@ -160,14 +160,21 @@ class GridSampler(BaseSampler):
     def complete(
         self, given: Mapping[str, Any], space: Space, history: History, rng: np.random.Generator
     ) -> dict[str, Any]:
-        """The first free cell that has the given values; if there is none, values of the axes by chance."""
+        """The first free cell that has the given values; if there is none, values of the axes by chance.
+
+        Names that are no axes stay open.
+        """
         cells = self._grid(space, history)
-        if cells is not None and cells.n <= _SMALL:
+        if cells is None:
+            return {}
+        if cells.n <= _SMALL:
             free = _next_free(cells.n, self._used(cells, history), cells.n, history.seed if self.shuffle else None)
-            for params in map(cells.params, free):
-                if cells.agrees(params, given):
-                    return {n: v for n, v in _typed(space, params).items() if n not in given}
-        return {n: self.independent(n, space[n], history, rng) for n in space.ordered if n not in given}
+            agreeing = np.flatnonzero(cells.agreeing(np.array(free, np.int64), given))
+            if len(agreeing):
+                params = _typed(space, cells.params(free[agreeing[0]]))
+                return {n: v for n, v in params.items() if n not in given}
+        axes = {name: cells.axis(name) for name in cells.lattice.ordered if name not in given}
+        return _typed(space, {name: values[int(rng.integers(len(values)))] for name, values in axes.items()})
 
     def independent(self, name: str, distribution: BaseDistribution, history: History, rng: np.random.Generator) -> Any:
         """For a partly enqueued configuration: a random one of the axis's values; a name off the grid is an error."""

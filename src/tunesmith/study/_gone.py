@@ -33,17 +33,19 @@ def sweep(session: Session, *, own: bool = False, others: bool = False) -> int:
     Args:
         session: who asks.
         own: also what the session itself left.
-        others: also what any other process holds, dead or not.
+        others: also what any other process holds, dead or not, PAUSED trials too.
     """
     released = 0
     log, own_worker = session.log, session.worker
     with log.lock:
         log.sync()
         for held in list(log.fold.open.values()):
-            if held.state != TrialState.RUNNING or held.by_ask or held.token is None:
+            if held.by_ask or held.token is None or held.state not in (TrialState.RUNNING, TrialState.PAUSED):
                 continue
             worker = _worker_of(log, held)
-            if held.token.partition(".")[0] == own_worker["w"]:
+            if held.state == TrialState.PAUSED:  # left alone, unless somebody says that the others are gone
+                gone = others and worker is not None and not _here(worker, own_worker)
+            elif held.token.partition(".")[0] == own_worker["w"]:
                 gone = own
             elif others and worker is not None and not _here(worker, own_worker):
                 gone = True

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith import events as ev
+from tunesmith import logging
 from tunesmith.distributions import BaseDistribution, choice_to_json
 from tunesmith.exceptions import SearchSpaceExhaustedError
 from tunesmith.fold import Fold, OpenTrial
 from tunesmith.numerics.streams import stream
 from tunesmith.samplers import BaseSampler, Proposal
 from tunesmith.space import Space
+
+_logger = logging.get_logger("tunesmith.study")
 
 #: What a claimed trial starts with: values and distributions of its joint proposal.
 Given = tuple[dict[str, Any], Mapping[str, BaseDistribution]]
@@ -49,9 +52,8 @@ class Proposer:
         proposal = Proposal({})
         if enqueued is None:
             proposal = self._ask(space, fold, event["n"])
-        elif any(name not in given for name in space):
-            rng = stream(fold.meta["seed"], event["n"])
-            proposal = Proposal(self.sampler.complete(given, space, fold.history(), rng))
+        else:
+            proposal = self._complete(given, space, fold, event["n"])
         params = {**proposal.params, **given} if given else proposal.params
         before: list[ev.Event] = []
         active = self._active(space, params, given)
@@ -74,6 +76,17 @@ class Proposer:
         whole = len(active) == len(space)
         return before, (active, space.distributions if whole else {n: space[n] for n in active})
 
+    def _complete(self, given: Mapping[str, Any], space: Space, fold: Fold, number: int) -> Proposal:
+        """What an enqueued configuration leaves open; nothing if it is an impossible one, which the objective tells."""
+        if all(name in given for name in space):
+            return Proposal({})
+        try:
+            rng = stream(fold.meta["seed"], number)
+            return Proposal(self.sampler.complete(given, space, fold.history(), rng))
+        except (ValueError, TypeError, OverflowError) as error:
+            _logger.warning("Trial %d: %r cannot complete the enqueued %r: %s", number, self.sampler, given, error)
+            return Proposal({})
+
     def _ask(self, space: Space, fold: Fold, number: int) -> Proposal:
         found = self.sampler.propose(space, fold.history(), stream(fold.meta["seed"], number), 1)
         if not found:
@@ -87,7 +100,12 @@ class Proposer:
         """The parameters of ``space`` that are active and whose values fit."""
         if not given and not space.conditions and params.keys() == space.distributions.keys():
             return params
-        active = space.active({n: v for n, v in params.items() if n in space})
+        try:
+            active = space.active({n: v for n, v in params.items() if n in space})
+        except (ValueError, TypeError):
+            if not given:
+                raise
+            return {}  # a condition cannot be evaluated; every value is judged when the objective asks for it
         return {n: v for n, v in active.items() if n not in given or space[n].contains(v)}
 
     def space(self, fold: Fold) -> Space:

@@ -101,10 +101,8 @@ class Session:
                 position, history = self.log.position, fold.history()
                 event: ev.Event = {"e": "ask", "n": number, "k": f"{announced[0]}.{self._claims}", "t": ev.now()}
                 event["at"] = position
-                if (
-                    waiting is not None
-                ):  # void if the trial is not what was seen here: enqueued meanwhile, or given back
-                    event["a"] = fold.open[waiting].attempt + 1
+                # void if the trial is not what was seen here: enqueued meanwhile, or given back once more
+                event["a"] = 0 if waiting is None else fold.open[waiting].attempt + 1
                 if by_ask:
                     event["o"] = 1
                 if waiting is not None and fold.open[waiting].attempt:

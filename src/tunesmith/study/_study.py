@@ -347,7 +347,7 @@ class Study:
         self._stop_flag = True
 
     def release_running(self) -> int:
-        """Give back the RUNNING trials of all other processes, on whatever machine; return how many there were.
+        """Give back the RUNNING and PAUSED trials of all other processes, wherever; return how many there were.
 
         For when you know that these processes are gone, and this one cannot: a machine was lost, a container was
         replaced. (What died on this machine, ``optimize`` finds by itself.) The trials wait for another attempt; one

@@ -73,7 +73,10 @@ def is_dead(worker: Event) -> bool:
 
 
 def _before_boot(worker: Event) -> bool:
-    """Whether it ran on this very machine (the same name and installation) before the last boot."""
+    """Whether it ran on this very machine before the last boot.
+
+    A machine is told by its name and installation, so clones must differ in their name or machine id, as they should.
+    """
     name, boot = (*worker.get("host", "").split("/"), "", "")[:2]
     own_name, own_boot = (*_host().split("/"), "", "")[:2]
     same = name == own_name and bool(_machine()) and worker.get("machine") == _machine()

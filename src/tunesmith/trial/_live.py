@@ -117,6 +117,10 @@ class Trial(BaseTrial):
         self.pending = Pending()
         self._mutex = threading.Lock()  # another thread may write what is pending while the objective adds to it
 
+    def __copy__(self) -> Trial:
+        """See :meth:`__deepcopy__`."""
+        return self
+
     def __deepcopy__(self, memo: Any) -> Trial:
         """The trial itself: it is a handle, and two of them for one running trial would not know of each other."""
         return self
