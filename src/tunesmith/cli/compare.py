@@ -13,7 +13,7 @@ import typer
 
 from tunesmith.cli import experiment, output, progress
 from tunesmith.cli.guard import INTERRUPTED, TERMINATED, debugging, say, stopped_by_sigterm
-from tunesmith.cli.options import whole
+from tunesmith.cli.options import count
 from tunesmith.exceptions import InvalidValueError
 
 
@@ -35,39 +35,26 @@ def compare(
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option(
-            "--trials",
-            metavar="N",
-            parser=whole("--trials", 1),
-            help="Trials of each method in each repeat. Default: 25.",
-        ),
+        count("--trials", low=1, help="Trials of each method in each repeat. Default: 25."),
     ] = None,
     repeats: Annotated[
         int | None,
-        typer.Option(
-            "--repeats", metavar="N", parser=whole("--repeats", 1), help="Repeats of each method. Default: 10."
-        ),
+        count("--repeats", low=1, help="Repeats of each method. Default: 10."),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option("--epochs", metavar="N", parser=whole("--epochs", 1), help="Epochs of each trial. Default: 10."),
+        count("--epochs", low=1, help="Epochs of each trial. Default: 10."),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option("--seed", metavar="N", parser=whole("--seed", 0), help="Of everything random. Default: 0."),
+        count("--seed", low=0, help="Of everything random. Default: 0."),
     ] = None,
     out: Annotated[
         str | None, typer.Option("--out", "-o", metavar="DIR", help=f"Folder. Default: {experiment.DEFAULT_OUT}.")
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            metavar="N",
-            parser=whole("--jobs", 1, -1),
-            help="Studies at a time; -1 for one a core. Default: 1.",
-        ),
+        count("--jobs", "-j", low=1, also=-1, help="Studies at a time; -1 for one a core. Default: 1."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only the result.")] = False,
 ) -> None:

@@ -53,11 +53,6 @@ def open_storage(storage: str | None, *, create: bool = False) -> BaseStorage:
             "environment variable TUNESMITH_STORAGE."
         )
     path = storage_path(storage)
-    if "://" in storage and not storage.startswith("sqlite"):
-        raise CLIUsageError(
-            f"The storage {storage!r} is not supported; MySQL, PostgreSQL and Redis are not there yet. A database is "
-            "written sqlite:///study.db, a log file is a path ending in .jsonl."
-        )
     if storage.startswith("sqlite") and path is None:
         raise CLIUsageError(
             f"{storage!r} is a database in memory, which ends with this command; name a file: sqlite:///study.db."

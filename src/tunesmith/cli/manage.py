@@ -86,13 +86,7 @@ def export(
     out: Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="Where to; - is the standard output.")] = ...,  # type: ignore[assignment]
     format: Annotated[
         options.FileFormat | None,
-        typer.Option(
-            "--format",
-            "-f",
-            parser=options.one_of("--format", options.FileFormat),
-            metavar=options.words(options.FileFormat),
-            help="By default what FILE ends in.",
-        ),
+        options.choice(options.FileFormat, "--format", "-f", help="By default what FILE ends in."),
     ] = None,
     states: options.States = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE if it exists.")] = False,

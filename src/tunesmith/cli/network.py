@@ -21,9 +21,7 @@ def model(
     ] = None,
     classes: Annotated[
         int,
-        typer.Option(
-            "--classes", metavar="N", parser=options.whole("--classes", 2), help="With --input: how many classes."
-        ),
+        options.count("--classes", low=2, help="With --input: how many classes."),
     ] = 10,
     param: options.Assignments = None,
     format: options.AsTable = options.TableFormat.table,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import enum
-from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -61,7 +60,7 @@ class DirectionName(enum.StrEnum):
     maximize = "maximize"
 
 
-# -- readers: what an option takes, said in one line when it is given something else --------------------------------
+# -- options that say in one line what they take when they are given something else --------------------------------
 
 
 def is_count(value: Any, low: int, also: int | None = None) -> bool:
@@ -74,8 +73,8 @@ def count_text(low: int, also: int | None = None) -> str:
     return f"an integer of at least {low}" + ("" if also is None else f" (or {also})")
 
 
-def whole(option: str, low: int, also: int | None = None) -> Callable[[Any], int]:
-    """A reader for integers of at least ``low``, and perhaps one other."""
+def count(option: str, *more: str, low: int, also: int | None = None, help: str) -> Any:
+    """An option that takes integers of at least ``low``, and perhaps one other."""
 
     def read(text: Any) -> int:
         try:
@@ -86,11 +85,11 @@ def whole(option: str, low: int, also: int | None = None) -> Callable[[Any], int
             raise CLIUsageError(f"{option} takes {count_text(low, also)}, not {text!r}.")
         return value  # type: ignore[return-value]
 
-    return read
+    return typer.Option(option, *more, metavar="N", parser=read, help=help)
 
 
-def real(option: str) -> Callable[[Any], float]:
-    """A reader for numbers."""
+def number(option: str, *more: str, help: str) -> Any:
+    """An option that takes numbers."""
 
     def read(text: Any) -> float:
         try:
@@ -98,26 +97,21 @@ def real(option: str) -> Callable[[Any], float]:
         except ValueError:
             raise CLIUsageError(f"{option} takes a number such as 0.12, not {text!r}.") from None
 
-    return read
+    return typer.Option(option, *more, metavar="V", parser=read, help=help)
 
 
-def one_of(option: str, kind: type[E]) -> Callable[[Any], E]:
-    """A reader for words."""
+def choice(kind: type[E], option: str, *more: str, help: str) -> Any:
+    """An option that takes the words of ``kind``."""
+    known = [member.value for member in kind]
 
     def read(text: Any) -> E:
-        known = [member.value for member in kind]
         if text in known:
             return kind(text)
         close = difflib.get_close_matches(str(text), known, n=1, cutoff=0.5)
         meant = f" Did you mean {close[0]}?" if close else ""
         raise CLIUsageError(f"{option} takes {', '.join(known[:-1])} or {known[-1]}, not {text!r}.{meant}")
 
-    return read
-
-
-def words(kind: type[enum.StrEnum]) -> str:
-    """How the help shows what :func:`one_of` takes."""
-    return "|".join(member.value for member in kind)
+    return typer.Option(option, *more, metavar="|".join(known), parser=read, help=help)
 
 
 # -- what commands share -------------------------------------------------------------------------------------------
@@ -142,28 +136,9 @@ States = Annotated[
     typer.Option("--states", metavar="STATE,...", help="Only complete, pruned, fail, running, waiting or paused ones."),
 ]
 SkipIfExists = Annotated[bool, typer.Option("--skip-if-exists", help="Change nothing if there is one already.")]
-AsTable = Annotated[
-    TableFormat,
-    typer.Option(
-        "--format", "-f", parser=one_of("--format", TableFormat), metavar=words(TableFormat), help="How to print."
-    ),
-]
-AsTrials = Annotated[
-    TrialsFormat,
-    typer.Option(
-        "--format", "-f", parser=one_of("--format", TrialsFormat), metavar=words(TrialsFormat), help="How to print."
-    ),
-]
-AsBest = Annotated[
-    BestFormat,
-    typer.Option(
-        "--format",
-        "-f",
-        parser=one_of("--format", BestFormat),
-        metavar=words(BestFormat),
-        help="json and yaml print the parameters alone.",
-    ),
-]
+AsTable = Annotated[TableFormat, choice(TableFormat, "--format", "-f", help="How to print.")]
+AsTrials = Annotated[TrialsFormat, choice(TrialsFormat, "--format", "-f", help="How to print.")]
+AsBest = Annotated[BestFormat, choice(BestFormat, "--format", "-f", help="json and yaml print the parameters alone.")]
 SpaceText = Annotated[
     str | None,
     typer.Option("--space", metavar="JSON|FILE", help="Parameters: {name: {type: float, low: 0, high: 1}, ...}."),

@@ -87,33 +87,15 @@ def tell(
     storage: options.Storage = None,
     number: Annotated[
         int,
-        typer.Option(
-            "--number",
-            "-n",
-            metavar="N",
-            parser=options.whole("--number", 0),
-            help="The trial's number, as `ask` printed it.",
-        ),
+        options.count("--number", "-n", low=0, help="The trial's number, as `ask` printed it."),
     ] = ...,  # type: ignore[assignment]
     values: Annotated[
         list[float] | None,
-        typer.Option(
-            "--values",
-            "--value",
-            "-v",
-            metavar="V",
-            parser=options.real("--values"),
-            help="The result; again for each further objective.",
-        ),
+        options.number("--values", "--value", "-v", help="The result; again for each further objective."),
     ] = None,
     state: Annotated[
         options.EndState | None,
-        typer.Option(
-            "--state",
-            parser=options.one_of("--state", options.EndState),
-            metavar=options.words(options.EndState),
-            help="Default: complete.",
-        ),
+        options.choice(options.EndState, "--state", help="Default: complete."),
     ] = None,
     skip_if_finished: Annotated[
         bool, typer.Option("--skip-if-finished", help="No error if the trial has been told already.")
@@ -150,12 +132,8 @@ def create(
     storage: options.Storage = None,
     direction: Annotated[
         list[options.DirectionName] | None,
-        typer.Option(
-            "--direction",
-            "-d",
-            parser=options.one_of("--direction", options.DirectionName),
-            metavar=options.words(options.DirectionName),
-            help="Again for each further objective. Default: minimize.",
+        options.choice(
+            options.DirectionName, "--direction", "-d", help="Again for each further objective. Default: minimize."
         ),
     ] = None,
     sampler: Annotated[
@@ -169,15 +147,11 @@ def create(
     space: options.SpaceText = None,
     budget: Annotated[
         int | None,
-        typer.Option(
-            "--budget", metavar="N", parser=options.whole("--budget", 1), help="Planned trials; a grid needs it."
-        ),
+        options.count("--budget", low=1, help="Planned trials; a grid needs it."),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(
-            "--seed", metavar="N", parser=options.whole("--seed", 0), help="Of everything random. Default: a fresh one."
-        ),
+        options.count("--seed", low=0, help="Of everything random. Default: a fresh one."),
     ] = None,
     skip_if_exists: options.SkipIfExists = False,
 ) -> None:

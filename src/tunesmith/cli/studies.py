@@ -6,8 +6,6 @@ import dataclasses
 import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from tunesmith.cli import options, output, records
 from tunesmith.cli.inputs import load_study, open_storage, unknown_names
 from tunesmith.exceptions import CLIUsageError, TunesmithError
@@ -88,9 +86,7 @@ def show(
     storage: options.Storage = None,
     last: Annotated[
         int,
-        typer.Option(
-            "--last", metavar="N", parser=options.whole("--last", 0), help="How many of the last trials to list."
-        ),
+        options.count("--last", low=0, help="How many of the last trials to list."),
     ] = 5,
     format: options.AsTable = options.TableFormat.table,
 ) -> None:
@@ -274,7 +270,7 @@ def trials(
     states: options.States = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", metavar="N", parser=options.whole("--limit", 0), help="Only the last N."),
+        options.count("--limit", low=0, help="Only the last N."),
     ] = None,
 ) -> None:
     """List a study's trials in order, the best one marked."""
