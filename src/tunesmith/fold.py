@@ -277,6 +277,10 @@ class Fold:
             trial.tags = event["g"]
         return True
 
+    def holder(self, trial: OpenTrial) -> Event | None:
+        """The worker that holds an open trial, or held it when it was paused."""
+        return None if trial.token is None else self.workers.get(trial.token.partition(".")[0])
+
     def _held(self, event: Event) -> OpenTrial | None:
         trial = self.open.get(event["n"])
         if trial is None or trial.token != event["k"] or trial.state not in (TrialState.RUNNING, TrialState.PAUSED):

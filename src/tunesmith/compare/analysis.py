@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tunesmith.compare import formatting
-from tunesmith.compare.directions import bare_name
+from tunesmith.compare.directions import bare_name, split_of
 from tunesmith.compare.result import ComparisonResult, Direction, Run, metric_direction
 from tunesmith.exceptions import InvalidValueError
 from tunesmith.numerics import statistics
@@ -116,7 +116,7 @@ def metrics_of_test(result: ComparisonResult) -> list[str]:
 
 def shown_measures(result: ComparisonResult) -> list[str]:
     """The measures in Table I: the objective, other validation metrics (none of training), the test metrics."""
-    others = [m for m in result.metrics if m != result.objective and not m.startswith("train_")]
+    others = [m for m in result.metrics if m != result.objective and split_of(m) != "train"]
     return ["value", *(f"val:{m}" for m in others), *(f"test:{m}" for m in metrics_of_test(result))]
 
 

@@ -28,9 +28,16 @@ UNSURE = {
 }  # fmt: skip
 
 
+def split_of(name: str) -> str:
+    """``"val"``, ``"test"`` or ``"train"`` when a metric's name begins so, else ""."""
+    first, _, rest = name.lower().partition("_")
+    return first if first in ("val", "test", "train") and rest else ""
+
+
 def bare_name(name: str) -> str:
     """A metric's name without the split it was measured on, in lower case: ``val_loss``, ``Loss`` -> ``loss``."""
-    return re.sub(r"^(val|test|train)_(?=.)", "", name.lower())
+    split = split_of(name)
+    return name.lower()[len(split) + 1 :] if split else name.lower()
 
 
 def checked_directions(given: Any, objective: str, direction: str) -> dict[str, Direction]:

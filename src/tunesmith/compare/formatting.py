@@ -6,18 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from tunesmith.compare.directions import split_of
+
 #: What stands where there is no number.
 NOTHING = "-"
-
-
-#: How the names of metrics begin that say on which split they were measured.
-_SPLITS = ("val", "test", "train")
-
-
-def _split(name: str) -> str:
-    """``"val"``, ``"test"`` or ``"train"`` when the name begins so, else ""."""
-    first, _, rest = name.lower().partition("_")
-    return first if first in _SPLITS and rest else ""
 
 
 def _has_twin(name: str, names: Iterable[str], where: str = "val") -> bool:
@@ -35,7 +27,7 @@ def heading(name: str, where: str = "val") -> str:
         where: ``"val"`` or ``"test"``: the split it was measured on, unless its name says so. What a test reports
             under another split's name keeps it: ``val_loss`` -> ``test val loss``.
     """
-    split = _split(name)
+    split = split_of(name)
     if split and where == "test" and split != "test":
         return f"test {split} {bare(name)}"
     if split:
@@ -59,7 +51,7 @@ def headings(val: Sequence[str], test: Sequence[str] = (), taken: Iterable[str] 
     """
 
     def wanted(where: str, name: str, names: Sequence[str]) -> str:
-        return bare(name) if not _split(name) and _has_twin(name, names, where) else heading(name, where)
+        return bare(name) if not split_of(name) and _has_twin(name, names, where) else heading(name, where)
 
     return _distinct(val, test, wanted, " ", taken)
 
@@ -77,7 +69,7 @@ def fields(val: Sequence[str], test: Sequence[str] = (), taken: Iterable[str] = 
     """
 
     def wanted(where: str, name: str, names: Sequence[str]) -> str:
-        split = _split(name)
+        split = split_of(name)
         if split == where or (split and where == "val") or (not split and _has_twin(name, names, where)):
             return name
         return f"{where}_{name}"
@@ -97,13 +89,13 @@ def _distinct(
     order = {"val": ("val", "", "train", "test"), "test": ("test", "", "train", "val")}
     metrics = sorted(
         dict.fromkeys((where, name) for where, names in lists.items() for name in names),
-        key=lambda metric: order[metric[0]].index(_split(metric[1])),
+        key=lambda metric: order[metric[0]].index(split_of(metric[1])),
     )
     used, best = set(taken), f"best{joint}"
     texts = {}
     for where, name in metrics:
         spaced = name.replace("_", joint)
-        choices = [wanted(where, name, lists[where])] + [f"{where}{joint}{spaced}"] * (_split(name) != where)
+        choices = [wanted(where, name, lists[where])] + [f"{where}{joint}{spaced}"] * (split_of(name) != where)
         choices += [name, f"metric{joint}{name}", *(f"metric{joint}{name}{joint}{k}" for k in range(2, 3 + len(used)))]
         texts[where, name] = text = next(c for c in choices if not {c, best + c} & used)
         used |= {text, best + text}
@@ -112,7 +104,7 @@ def _distinct(
 
 def bare(name: str) -> str:
     """A metric's name without its split: ``val_loss`` -> ``loss``."""
-    split = _split(name)
+    split = split_of(name)
     return (name[len(split) + 1 :] if split else name).replace("_", " ")
 
 
@@ -123,10 +115,10 @@ def spoken(name: str, metrics: Iterable[str] = ()) -> str:
         name: of the objective.
         metrics: the names of all validation metrics: beside ``val_loss`` the objective ``loss`` is no validation loss.
     """
-    if name == "value" or (not _split(name) and _has_twin(name, metrics)):
+    if name == "value" or (not split_of(name) and _has_twin(name, metrics)):
         return bare(name)
     words = {"train": "training", "test": "test"}
-    return f"{words.get(_split(name), 'validation')} {bare(name)}"
+    return f"{words.get(split_of(name), 'validation')} {bare(name)}"
 
 
 def is_share(name: str) -> bool:

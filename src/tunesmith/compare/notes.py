@@ -110,8 +110,8 @@ def _gaps(result: ComparisonResult) -> list[str]:
 
 
 def _without_direction(result: ComparisonResult) -> list[str]:
-    names = [m for m in result.metrics if m != result.objective and not m.startswith("train_")]
-    unknown = [m for m in dict.fromkeys([*names, *result.test_metrics]) if metric_direction(m, result) is None]
+    names = dict.fromkeys(measure.partition(":")[2] for measure in analysis.shown_measures(result)[1:])
+    unknown = [name for name in names if metric_direction(name, result) is None]
     if not unknown or len(result.labels) < 2:
         return []
     return [

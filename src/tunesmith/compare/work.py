@@ -38,6 +38,7 @@ from tunesmith.compare.problem import (
 )
 from tunesmith.compare.result import ComparisonResult, Method, Run
 from tunesmith.exceptions import MissingDependencyError, StorageInternalError
+from tunesmith.executors import get_executor
 from tunesmith.pruners import get_pruner
 from tunesmith.storages import BaseStorage, get_storage
 from tunesmith.study import Study, create_study
@@ -166,56 +167,22 @@ class Comparison:
             finally:
                 runs[method.spec.label, repeat] = self._collect(study, method, repeat, runs[method.spec.label, repeat])
 
-        if self.n_jobs == 1:
-            for method, repeat in todo:
-                work(method, repeat)
-        else:
-            self._in_threads(work, todo)
+        waiting = iter(todo)
+
+        def worker() -> None:
+            while not self._stop.is_set():
+                with self._lock:
+                    item = next(waiting, None)
+                if item is None:
+                    return
+                work(*item)
+
+        get_executor(self.n_jobs).run(worker, self._stop.set)  # an error or Ctrl-C ends all at their next epoch
 
     def _turn(self, repeat: int) -> list[tuple[ReadyMethod, int]]:
         """All methods in one repeat, each time another one first: what comes first waits for data and warm-up."""
         first = repeat % len(self.methods)
         return [(method, repeat) for method in (*self.methods[first:], *self.methods[:first])]
-
-    def _in_threads(self, work: Callable[[ReadyMethod, int], None], todo: list[tuple[ReadyMethod, int]]) -> None:
-        """Work through ``todo`` in several threads; an error or Ctrl-C ends them all at their next epoch.
-
-        The threads are waited for through events: in Python 3.11 a ``Thread.join`` that Ctrl-C interrupts takes the
-        thread for dead while it still runs.
-        """
-        errors: list[BaseException] = []
-        waiting = iter(todo)
-        ended = [threading.Event() for _ in range(self.n_jobs)]
-
-        def worker(end: threading.Event) -> None:
-            try:
-                while not self._stop.is_set():
-                    with self._lock:
-                        item = next(waiting, None)
-                    if item is None:
-                        return
-                    work(*item)
-            except BaseException as error:
-                if type(error) is _Stop:
-                    return
-                errors.append(error)
-                self._stop.set()
-            finally:
-                end.set()
-
-        for i, end in enumerate(ended):
-            threading.Thread(target=worker, args=(end,), name=f"compare-{i}", daemon=True).start()
-        try:
-            _wait_for(ended)
-        except BaseException as error:
-            errors.insert(0, error)
-            self._stop.set()
-            try:
-                _wait_for(ended)  # until the trials are given back
-            except KeyboardInterrupt:  # once more is patience, twice more is meant
-                _wait_for(ended)
-        if errors:
-            raise errors[0]
 
     # -- one study ----------------------------------------------------------------------------------------------
 
@@ -387,12 +354,6 @@ class Comparison:
                     self._listener(Progress(event, method, repeat, trial, step, value, self._done, total, message))
                 except Exception as error:  # a bug in a display must not become a failed trial
                     raise _Broken(error) from None
-
-
-def _wait_for(events: list[threading.Event]) -> None:
-    for event in events:
-        while not event.wait(0.1):  # short, so that Ctrl-C arrives here
-            pass
 
 
 def _first_number(item: Any) -> float | None:

@@ -1,7 +1,8 @@
-"""Random streams that belong to a key, such as (study seed, trial number): the same in every process, made in 2 us.
+"""Random streams that belong to a key, such as (study seed, trial number): the same in every process.
 
 A key's stream is PCG64 (O'Neill 2014), its 256 bits of state the BLAKE2b hash (RFC 7693) of the key. numpy's own
-``SeedSequence`` does as well and takes 7 us, a seventh of what a trial costs in memory; hence this module.
+``SeedSequence`` does as well and takes 10 us instead of 2, a sixth of what a trial costs in memory; hence this module
+(records/2026-11-21-core-speed/streams.txt).
 """
 
 from __future__ import annotations

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from tunesmith import events as ev
 from tunesmith.fold import OpenTrial
 from tunesmith.study._log import StudyLog
 from tunesmith.study._values import last_report
-from tunesmith.study._worker import is_dead
+from tunesmith.study._worker import is_dead, same_process
 from tunesmith.trial import TrialState
 
 if TYPE_CHECKING:
@@ -42,12 +41,12 @@ def sweep(session: Session, *, own: bool = False, others: bool = False) -> int:
         for held in list(log.fold.open.values()):
             if held.by_ask or held.token is None or held.state not in (TrialState.RUNNING, TrialState.PAUSED):
                 continue
-            worker = _worker_of(log, held)
+            worker = log.fold.holder(held)
             if held.state == TrialState.PAUSED:  # left alone, unless somebody says that the others are gone
-                gone = others and worker is not None and not _here(worker, own_worker)
-            elif held.token.partition(".")[0] == own_worker["w"]:
+                gone = others and worker is not None and not same_process(worker, own_worker)
+            elif worker is not None and worker["w"] == own_worker["w"]:
                 gone = own
-            elif others and worker is not None and not _here(worker, own_worker):
+            elif others and worker is not None and not same_process(worker, own_worker):
                 gone = True
             else:
                 gone = worker is not None and is_dead(worker)
@@ -56,11 +55,6 @@ def sweep(session: Session, *, own: bool = False, others: bool = False) -> int:
                 session.forget(session.live.get(held.number))
                 released += 1
     return released
-
-
-def _here(worker: ev.Event, own: ev.Event) -> bool:
-    """Whether it is a handle in this very process."""
-    return worker["pid"] == os.getpid() and (worker.get("host"), worker.get("start")) == (own["host"], own["start"])
 
 
 def end_paused(log: StudyLog) -> None:
@@ -74,17 +68,13 @@ def end_paused(log: StudyLog) -> None:
         if any(held.state == TrialState.RUNNING and not held.by_ask for held in open_trials):
             return
         for held in open_trials:
-            worker = _worker_of(log, held)
+            worker = log.fold.holder(held)
             if held.state == TrialState.PAUSED and worker is not None and is_dead(worker):
                 event: ev.Event = {"e": "tell", "st": int(TrialState.PRUNED), "n": held.number, "k": held.token}
                 values = last_report(log.fold.reports(held)[0], len(log.fold.directions))
                 if values is not None:
                     event["y"] = [ev.number_to_json(v) for v in values]
                 log.append([{**event, "t": ev.now()}])
-
-
-def _worker_of(log: StudyLog, held: OpenTrial) -> ev.Event | None:
-    return None if held.token is None else log.fold.workers.get(held.token.partition(".")[0])
 
 
 def _give_back(log: StudyLog, held: OpenTrial) -> None:

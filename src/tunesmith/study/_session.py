@@ -22,7 +22,7 @@ from tunesmith.space import Space
 from tunesmith.study._gone import ATTEMPTS, why_failed
 from tunesmith.study._log import StudyLog
 from tunesmith.study._propose import Given, Proposer
-from tunesmith.study._worker import is_dead, new_worker
+from tunesmith.study._worker import is_dead, new_worker, same_process
 from tunesmith.trial import Trial, TrialState
 from tunesmith.trial._live import Pending
 
@@ -370,15 +370,12 @@ class Session:
     def elsewhere(self, number: int) -> bool:
         """Whether another live process, or another running loop of this one, keeps the generator of a PAUSED trial."""
         held = self.log.fold.open.get(number)
-        if held is None or held.token is None:
+        worker = None if held is None else self.log.fold.holder(held)
+        if worker is None or worker["w"] == self.worker["w"] or is_dead(worker):
             return False
-        who = held.token.partition(".")[0]
-        worker = self.log.fold.workers.get(who)
-        if worker is None or who == self.worker["w"] or is_dead(worker):
-            return False
-        if worker["pid"] != os.getpid() or worker["host"] != self.worker["host"]:
+        if not same_process(worker, self.worker):
             return True
-        other = _sessions.get(who)
+        other = _sessions.get(worker["w"])
         return other is not None and other.loops > 0 and number in other.live
 
     def wait(self, seconds: float) -> None:

@@ -56,6 +56,11 @@ def new_worker() -> Event:
     return {**worker, "machine": _machine()} if _machine() else worker
 
 
+def same_process(a: Event, b: Event) -> bool:
+    """Whether two workers are handles in one process."""
+    return all(a.get(key) == b.get(key) for key in ("host", "pid", "start"))
+
+
 def is_dead(worker: Event) -> bool:
     """Whether the process behind a ``worker`` event is gone. Other machines are never declared dead here."""
     if worker.get("host") != _host():
