@@ -242,12 +242,12 @@ def test_the_storage_takes_every_argument_that_optuna_s_takes() -> None:
     assert theirs - set(inspect.signature(RDBStorage).parameters) == set()
 
 
-def test_type_checkers_know_the_built_in_plug_ins() -> None:
-    """The names that only type checkers import are all there are, and no others."""
-    for room in (tunesmith.samplers, tunesmith.pruners):
-        source = inspect.getsource(room)
-        named = {line.split()[-1] for line in source.splitlines() if line.startswith("    from tunesmith.")}
-        assert named == {n for n, c in room.available().items() if c.__module__.startswith("tunesmith.")}
+@pytest.mark.parametrize("room", [tunesmith.samplers, tunesmith.pruners], ids=lambda room: room.__name__)
+def test_type_checkers_let_plug_ins_be_made_with_their_arguments(room: Any) -> None:
+    """A script that makes one passes a type checker, though no file lists what the room holds."""
+    assert inspect.signature(room.__getattr__).return_annotation == "Any"
+    imported = "".join(line for line in inspect.getsource(room).splitlines() if "import" in line)
+    assert [name for name in room.available() if name in imported] == []
 
 
 @dataclass(frozen=True)

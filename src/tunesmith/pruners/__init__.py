@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tunesmith._plugins import Room
 from tunesmith.pruners._base import BasePruner, Continue, Idle, Schedule, Start, Verdict
-
-if TYPE_CHECKING:  # for editors and type checkers, which cannot look into the folder
-    from tunesmith.pruners.nop import NopPruner as NopPruner
-    from tunesmith.pruners.percentile import MedianPruner as MedianPruner
-    from tunesmith.pruners.percentile import PercentilePruner as PercentilePruner
 
 __all__ = [
     "BasePruner", "Continue", "Idle", "Schedule", "Start", "Verdict", "available", "from_spec", "get_pruner",
@@ -21,7 +16,7 @@ __all__ = [
 _room = Room(__name__, BasePruner, "Pruner")  # type: ignore[type-abstract]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Any:  # Any: type checkers cannot look into the folder, and there is no list to keep
     return _room.attribute(name)
 
 

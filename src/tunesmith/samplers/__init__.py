@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tunesmith._plugins import Room
 from tunesmith.samplers._base import BaseSampler, Proposal
-
-if TYPE_CHECKING:  # for editors and type checkers, which cannot look into the folder
-    from tunesmith.samplers.grid import GridSampler as GridSampler
-    from tunesmith.samplers.pso import PSOSampler as PSOSampler
-    from tunesmith.samplers.qmc import QMCSampler as QMCSampler
-    from tunesmith.samplers.random import RandomSampler as RandomSampler
 
 __all__ = ["BaseSampler", "Proposal", "available", "from_spec", "get_sampler", "known_names"]
 
 _room = Room(__name__, BaseSampler, "Sampler")  # type: ignore[type-abstract]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Any:  # Any: type checkers cannot look into the folder, and there is no list to keep
     return _room.attribute(name)
 
 
