@@ -1,0 +1,1 @@
+"""Lanes: many trainings of one architecture as one program."""
