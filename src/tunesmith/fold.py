@@ -158,6 +158,15 @@ class Fold:
             heapq.heappop(heap)
         return None
 
+    def waiting(self, n: int, *, released: bool = False) -> list[int]:
+        """Up to ``n`` numbers that wait to be claimed, ascending; see :meth:`next_waiting`."""
+        first = self.next_waiting(released=released)
+        if first is None or n == 1:
+            return [] if first is None else [first]
+        heap = self._released if released else self._waiting
+        known = (number for number in sorted(set(heap)) if number in self.open)
+        return [number for number in known if self.open[number].state == TrialState.WAITING][:n]
+
     def history(self) -> History:
         """A snapshot, made once per version."""
         if self._history is None:

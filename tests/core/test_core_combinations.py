@@ -84,7 +84,7 @@ def test_trials_of_a_lost_machine_are_released_when_somebody_says_so(
     storage = str(tmp_path / "s.jsonl")
     as_host("lost")
     lost = create_study(study_name="s", storage=storage, seed=1)
-    claimed = lost._session.claim(by_ask=False)  # its loop runs it when the machine goes down
+    (claimed,) = lost._session.claim(by_ask=False)  # its loop runs it when the machine goes down
     number, x = claimed.number, claimed.suggest_float("x", 0, 1)
     as_host("other")
     study = load_study(study_name="s", storage=storage)

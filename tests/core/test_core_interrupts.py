@@ -425,10 +425,10 @@ class TestRaces:
     def test_a_straggler_does_not_disturb_the_next_attempt(self) -> None:
         """Its thread still runs when the trial was given to another; what it says is void, and it learns so."""
         study = tunesmith.create_study(seed=11)
-        first = study._session.claim(by_ask=False)
+        (first,) = study._session.claim(by_ask=False)
         first.suggest_float("x", 0, 1)
         sweep(study._session, own=True)
-        second = study._session.claim(by_ask=False)
+        (second,) = study._session.claim(by_ask=False)
         assert (second.number, second.attempt) == (0, 2)
         with pytest.raises(StaleTrialError):
             study._session.finish(first, TrialState.COMPLETE, [99.0])

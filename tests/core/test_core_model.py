@@ -116,7 +116,7 @@ class StudyModel(RuleBasedStateMachine):
         if by_ask:
             trial = study.ask({"x": RANGES["x"][0]} if at_once else None)
         else:
-            trial = study._session.claim(by_ask=False)
+            (trial,) = study._session.claim(by_ask=False)
         assert trial.number == expected
         if expected == len(self.records):
             self.records.append(Record())

@@ -38,7 +38,7 @@ from tunesmith.compare.problem import (
 )
 from tunesmith.compare.result import ComparisonResult, Method, Run
 from tunesmith.exceptions import MissingDependencyError, StorageInternalError
-from tunesmith.executors import get_executor
+from tunesmith.executors._threads import run_workers
 from tunesmith.pruners import get_pruner
 from tunesmith.storages import BaseStorage, get_storage
 from tunesmith.study import Study, create_study
@@ -177,7 +177,7 @@ class Comparison:
                     return
                 work(*item)
 
-        get_executor(self.n_jobs).run(worker, self._stop.set)  # an error or Ctrl-C ends all at their next epoch
+        run_workers(self.n_jobs, worker, self._stop.set)  # an error or Ctrl-C ends all at their next epoch
 
     def _turn(self, repeat: int) -> list[tuple[ReadyMethod, int]]:
         """All methods in one repeat, each time another one first: what comes first waits for data and warm-up."""

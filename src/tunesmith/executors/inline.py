@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from tunesmith.executors._base import BaseExecutor
+from tunesmith.executors._base import BaseExecutor, Host
+from tunesmith.executors._evaluate import work_through
 
 
 class InlineExecutor(BaseExecutor):
-    """Evaluates in the calling thread."""
+    """Evaluates one trial after the other in the calling thread."""
 
-    def run(self, worker: Callable[[], None], stop: Callable[[], None]) -> None:
-        worker()
+    def run(self, host: Host) -> None:
+        work_through(host)

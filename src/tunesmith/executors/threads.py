@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-
-from tunesmith.executors._base import BaseExecutor
+from tunesmith.executors._base import BaseExecutor, Host
+from tunesmith.executors._evaluate import work_through
+from tunesmith.executors._threads import run_workers
 
 
 class ThreadExecutor(BaseExecutor):
@@ -14,38 +13,5 @@ class ThreadExecutor(BaseExecutor):
     def __init__(self, n: int) -> None:
         self.n = n
 
-    def run(self, worker: Callable[[], None], stop: Callable[[], None]) -> None:
-        errors: list[BaseException] = []
-        ended: list[threading.Event] = []
-
-        def run_one(end: threading.Event) -> None:
-            try:
-                worker()
-            except BaseException as error:
-                errors.append(error)
-                stop()
-            finally:
-                end.set()
-
-        try:
-            for i in range(self.n):
-                end = threading.Event()
-                threading.Thread(target=run_one, args=(end,), name=f"tunesmith-{i}", daemon=True).start()
-                ended.append(end)
-            _wait(ended)
-        except BaseException as error:
-            errors.insert(0, error)
-            stop()
-            _wait(ended)
-        if errors:
-            raise errors[0]
-
-
-def _wait(ended: list[threading.Event]) -> None:
-    """Wait for all, in short steps so that Ctrl-C reaches the caller.
-
-    Not by ``Thread.join``: interrupted by Ctrl-C it may take a live thread for dead (seen with CPython 3.11).
-    """
-    for end in ended:
-        while not end.wait(0.1):
-            pass
+    def run(self, host: Host) -> None:
+        run_workers(self.n, lambda: work_through(host), host.stop)

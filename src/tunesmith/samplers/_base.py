@@ -39,9 +39,12 @@ class BaseSampler(ABC):
 
     Attributes:
         aliases: short names for ``create_study(sampler="...")``, with the arguments they stand for.
+        singly: whether proposals look at no other trial, so that a batch is asked for one by one, each with its own
+            trial's generator. Trial k is then the same in whatever batch it comes.
     """
 
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    singly: ClassVar[bool] = False
 
     @abstractmethod
     def propose(self, space: Space, history: History, rng: np.random.Generator, n: int) -> list[Proposal]:

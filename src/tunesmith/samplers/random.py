@@ -6,6 +6,7 @@ Bergstra, J. and Bengio, Y. (2012): Random Search for Hyper-Parameter Optimizati
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ class RandomSampler(BaseSampler):
     Args:
         seed: becomes the study's seed; ``None`` takes a fresh one (which the log keeps).
     """
+
+    singly: ClassVar[bool] = True
 
     seed: int | None = None
 

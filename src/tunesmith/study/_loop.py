@@ -1,4 +1,4 @@
-"""The loop: claims trials, evaluates them, and tells their end, until there is no more to do."""
+"""The loop: hands out trials to an executor, and records what becomes of them, until there is no more to do."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import gc
 import inspect
 import time
 import traceback
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,8 @@ from tunesmith.exceptions import (
     StaleTrialError,
     TrialPruned,
 )
-from tunesmith.executors import get_executor
+from tunesmith.executors import BaseExecutor, Work
+from tunesmith.executors._evaluate import close
 from tunesmith.pruners import Continue, Idle, Start, Verdict
 from tunesmith.study._gone import end_paused, sweep
 from tunesmith.study._progress import NoProgress, Progress
@@ -37,20 +38,8 @@ _logger = logging.get_logger("tunesmith.study")
 WAIT_SECONDS = 0.2
 
 
-@dataclass
-class Paused:
-    """A paused trial whose generator is kept in this process."""
-
-    trial: Trial
-    generator: Generator[Any, Any, Any]
-
-
-class Stopped(BaseException):
-    """The loop wants a running generator to end here; its trial is released."""
-
-
 class Loop:
-    """One call of ``study.optimize``."""
+    """One call of ``study.optimize``; the :class:`~tunesmith.executors.Host` of its executor."""
 
     def __init__(self, study: Study, settings: Settings, progress: Progress | NoProgress) -> None:
         self.study = study
@@ -61,9 +50,17 @@ class Loop:
         self.busy = 0
         self.begin = time.monotonic()
         self._abort = False
+        self._resumes: Callable[[Any], bool] = inspect.isgenerator
 
-    def run(self) -> None:
+    def run(self, executor: BaseExecutor) -> None:
         """Evaluate until done; whatever happens, no trial of this loop is left RUNNING."""
+        self._resumes = executor.resumes
+        with self.opened():
+            executor.run(self)
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """While trials may be taken: before it and after it, what dead workers (and this loop) left is released."""
         session = self.session
         with session.log.lock:  # held over the sweep, or it could release what another loop has just claimed
             session.loops += 1
@@ -73,7 +70,7 @@ class Loop:
                 session.loops -= 1
                 raise
         try:
-            get_executor(self.settings.n_jobs).run(self._worker, self._stop_workers)
+            yield
         finally:
             with session.log.lock:
                 session.loops -= 1
@@ -83,7 +80,18 @@ class Loop:
             if last and not self.settings.keep_paused:
                 self._end_paused()
 
-    def _stop_workers(self) -> None:
+    @property
+    def objective(self) -> Callable[[Trial], Any]:
+        """What the user wants evaluated."""
+        return self.settings.objective
+
+    @property
+    def stopping(self) -> bool:
+        """Whether trials should end now, unfinished."""
+        return self._abort
+
+    def stop(self) -> None:
+        """Let trials end now, unfinished."""
         self._abort = True
 
     @property
@@ -92,52 +100,64 @@ class Loop:
         late = timeout is not None and time.monotonic() - self.begin >= timeout
         return self._abort or self.study._stop_flag or late
 
-    def _worker(self) -> None:
+    @contextmanager
+    def worker(self) -> Iterator[None]:
+        """A thread of this loop: in it ``study.stop()`` is allowed and another ``optimize`` is not."""
         self.study._local.in_loop = True
         try:
-            while (work := self._next()) is not None:
-                try:
-                    number = self._evaluate(work)
-                finally:
-                    with self.session.log.lock:
-                        self.busy -= 1
-                    if self.settings.gc_after_trial:
-                        gc.collect()
-                if number is not None:
-                    self._after(number)
+            yield
         finally:
             self.study._local.in_loop = False
 
     # -- what next ----------------------------------------------------------------------------------------------
 
-    def _next(self) -> Trial | Paused | None:
-        """A new trial, a paused one to continue, or ``None`` when this worker is done."""
+    def take(self, n: int = 1, *, wait: bool = True) -> list[Work]:
+        """Up to ``n`` trials, new ones or paused ones to continue; see :class:`~tunesmith.executors.Host`."""
         while not self._over:
             with self.session.log.lock:
                 if self._over:  # stopped while this worker waited for the lock
-                    return None
+                    return []
                 self.session.log.sync()
                 try:
-                    work = self._decide()
+                    works = self._decide(n)
                 except LostRaceError:
                     continue  # what is to be done may be another thing now
                 except SearchSpaceExhaustedError as error:
                     _logger.info("%s", error)
-                    return None
-                if work is Idle.DONE:
-                    return None
-                if not isinstance(work, Idle):
-                    return work
+                    return []
+                if works is Idle.DONE:
+                    return []
+                if not isinstance(works, Idle):
+                    for work in works:
+                        self.progress.trial_started(work.trial.number)
+                    return works
+                if not wait:
+                    return []
                 if self.busy == 0 and not self._freed() and not self._others_run():
                     _logger.warning("%r waits, but no trial is running; the loop ends.", self.session.pruner)
-                    return None
+                    return []
             self.session.wait(WAIT_SECONDS)
-        return None
+        return []
 
-    def _decide(self) -> Trial | Paused | Idle:
+    def _decide(self, n: int) -> list[Work] | Idle:
+        """What to do with ``n`` free places; an error or an idle wish counts only if there is nothing else to do."""
+        found: list[Work] = []
+        while len(found) < n:
+            try:
+                more = self._wish(n - len(found))
+            except (LostRaceError, SearchSpaceExhaustedError):
+                if not found:
+                    raise
+                break
+            if isinstance(more, Idle):
+                return found or more
+            found += more
+        return found
+
+    def _wish(self, n: int) -> list[Work] | Idle:
         """The first of the rule's wishes that can be fulfilled here; interrupted trials come before all of them."""
         if self._may_start() and self.session.log.fold.next_waiting(released=True) is not None:
-            return self._start({}, released=True)
+            return self._start({}, n, released=True)
         rest = Idle.DONE
         wishes = self.session.pruner.schedule(self.session.snapshot())
         for wish in (wishes,) if isinstance(wishes, (Start, Continue, Idle)) else wishes:
@@ -145,9 +165,9 @@ class Loop:
                 return wish
             if isinstance(wish, Start):
                 if self._may_start():
-                    return self._start(wish.tags)
+                    return self._start(wish.tags, 1 if wish.tags else n)  # with tags, the rule looks again
             elif not self.session.elsewhere(wish.number):
-                return self._continue(wish.number)
+                return [self._continue(wish.number)]
             else:
                 rest = Idle.WAIT  # its own worker will go on with it
         return rest
@@ -164,102 +184,88 @@ class Loop:
     def _others_run(self) -> bool:
         return any(t.state == TrialState.RUNNING for t in self.session.log.fold.open.values())
 
-    def _start(self, tags: Mapping[str, Any], *, released: bool = False) -> Trial:
-        trial = self.session.claim(by_ask=False, tags=tags, synced=True, released=released)
-        self.started += 1
-        self.busy += 1
-        return trial
+    def _start(self, tags: Mapping[str, Any], n: int, *, released: bool = False) -> list[Work]:
+        if self.settings.n_trials is not None:
+            n = min(n, self.settings.n_trials - self.started)
+        trials = self.session.claim(by_ask=False, tags=tags, synced=True, released=released, n=n)
+        self.started += len(trials)
+        self.busy += len(trials)
+        return [Work(trial) for trial in trials]
 
-    def _continue(self, number: int) -> Trial | Paused:
-        """The kept generator; without one (its process is gone) the trial begins again under its number."""
-        paused = self.study._paused.get(number)
-        if paused is not None and not self.session.holds(paused.trial):
+    def _continue(self, number: int) -> Work:
+        """With what was kept; without it (its process is gone) the trial begins again under its number."""
+        work = self.study._paused.get(number)
+        if work is not None and not (self.session.holds(work.trial) and self._resumes(work.kept)):
             self._drop(self.study._paused.pop(number))  # somebody else has it, or has ended it
-            paused = None
-        if not self.session.resume(number, again=paused is None):
+            work = None
+        if not self.session.resume(number, again=work is None):
             raise LostRaceError
         self.busy += 1
-        if paused is not None:
+        if work is not None:
             return self.study._paused.pop(number)
-        _logger.info("Trial %d was paused in a process that is gone; it begins again.", number)
-        return self.session.take(self.session.log.fold.open[number], by_ask=False)
+        _logger.info("Trial %d cannot go on where it was paused, so it begins again.", number)
+        return Work(self.session.take(self.session.log.fold.open[number], by_ask=False))
 
-    def _drop(self, paused: Paused) -> None:
-        _close(paused.generator, paused.trial)
-        self.session.forget(paused.trial)
+    def _drop(self, work: Work) -> None:
+        close(work.kept, work.trial)
+        self.session.forget(work.trial)
 
-    # -- one trial ----------------------------------------------------------------------------------------------
+    # -- what becomes of a trial --------------------------------------------------------------------------------
 
-    def _evaluate(self, work: Trial | Paused) -> int | None:
-        """Run the objective (or go on with its generator) and tell the end; return the number if it ended."""
-        trial = work.trial if isinstance(work, Paused) else work
-        self.progress.trial_started(trial.number)
-        result: Any = None
-        error: BaseException | None = None
-        state: TrialState | None = None
-        generator: Any = None
-        try:
-            result = work.generator if isinstance(work, Paused) else self.settings.objective(trial)
-            if inspect.isgenerator(result):
-                generator = result
-                result = self._drive(generator, trial)
-                if result is Verdict.PAUSE:
-                    self._pause(trial, generator)
-                    return None
-        except TrialPruned as pruned:
-            state, error = TrialState.PRUNED, pruned
-        except Exception as failure:
-            if isinstance(failure, StaleTrialError) and not self.session.holds(trial):
-                self._lost(trial, generator, failure)
-                return None
-            state, error = TrialState.FAIL, failure
-        except BaseException as interrupt:
-            stopped = isinstance(interrupt, Stopped)
-            if not stopped:
-                self._abort = True  # first, or another worker may claim the trial at once
-            # Ctrl-C says nothing about the trial, so it is no failed attempt; what ended its process may be its fault
-            self.session.release(trial, free=isinstance(interrupt, (Stopped, KeyboardInterrupt)))
-            _logger.warning(
-                "Trial %d was interrupted (%s) and waits for another attempt.", trial.number, _name(interrupt)
-            )
-            if stopped:
-                return None
-            raise
-        self._tell(trial, result, state, error)
-        if state is TrialState.FAIL and not isinstance(error, self.settings.catch):
-            raise error  # type: ignore[misc]
-        return trial.number
-
-    def _lost(self, trial: Trial, generator: Any, error: StaleTrialError) -> None:
-        """Another worker has the trial by now: what was done here does not count, and the loop goes on."""
-        if generator is not None:
-            _close(generator, trial)
-        self.session.forget(trial)
-        _logger.warning("%s", error)
-
-    def _drive(self, generator: Generator[Any, Any, Any], trial: Trial) -> Any:
-        """Resume the generator until it returns, or the stopping rule ends or pauses it."""
+    def reported(self, trial: Trial, item: Any) -> Verdict:
+        """Record what the objective yielded and ask the stopping rule."""
+        self._report(trial, item)
+        self.progress.reported(trial.number, len(trial._reported))
         one_objective = len(self.session.log.fold.directions) == 1
-        while True:
-            try:
-                item = next(generator)
-            except StopIteration as end:
-                return end.value if end.value is not None else trial._last_values
-            try:
-                self._report(trial, item)
-            except BaseException:
-                _close(generator, trial)
-                raise
-            self.progress.reported(trial.number, len(trial._reported))
-            if self._abort:
-                _close(generator, trial)
-                raise Stopped("the loop was stopped")
-            verdict = self.session.verdict(trial) if one_objective else Verdict.GO
-            if verdict is Verdict.PAUSE:
-                return verdict
-            if verdict is Verdict.STOP:
-                _close(generator, trial)
-                raise TrialPruned(f"Stopped by {type(self.session.pruner).__name__} at step {trial._last_step}.")
+        return self.session.verdict(trial) if one_objective and not self._abort else Verdict.GO
+
+    def ended(self, trial: Trial, result: Any = None, error: Exception | None = None) -> None:
+        """The objective returned or raised."""
+        try:
+            if isinstance(error, TrialPruned):
+                self._tell(trial, None, TrialState.PRUNED, error)
+            elif isinstance(error, StaleTrialError) and not self.session.holds(trial):
+                # another worker has the trial by now: what was done here does not count, and the loop goes on
+                self.session.forget(trial)
+                _logger.warning("%s", error)
+                return
+            elif error is not None:
+                self._tell(trial, None, TrialState.FAIL, error)
+                if not isinstance(error, self.settings.catch):
+                    raise error
+            else:
+                self._tell(trial, trial._last_values if result is None else result, None, None)
+        finally:
+            self._free()
+        self._after(trial.number)
+
+    def pruned(self, trial: Trial) -> None:
+        """The stopping rule's STOP was obeyed."""
+        rule = type(self.session.pruner).__name__
+        self.ended(trial, error=TrialPruned(f"Stopped by {rule} at step {trial._last_step}."))
+
+    def paused(self, trial: Trial, kept: Any) -> None:
+        """The stopping rule's PAUSE was obeyed."""
+        with self.session.log.lock:
+            self.session.pause(trial)
+            self.study._paused[trial.number] = Work(trial, kept)
+        self._free()
+        _logger.debug("Trial %d paused at step %d.", trial.number, max(trial._reported))
+
+    def released(self, trial: Trial, cause: BaseException | None = None) -> None:
+        """Ctrl-C and a loop that was stopped say nothing about a trial; what ended its process may be its fault."""
+        try:
+            self.session.release(trial, free=cause is None or isinstance(cause, KeyboardInterrupt))
+        finally:
+            self._free()
+        name = "the loop was stopped" if cause is None else type(cause).__name__
+        _logger.warning("Trial %d was interrupted (%s) and waits for another attempt.", trial.number, name)
+
+    def _free(self) -> None:
+        with self.session.log.lock:
+            self.busy -= 1
+        if self.settings.gc_after_trial:
+            gc.collect()
 
     def _report(self, trial: Trial, item: Any) -> None:
         """A yielded item as a report: ``value``, ``(step, value)``, ``(step, (v1, v2))`` or a dict of metrics."""
@@ -304,12 +310,6 @@ class Loop:
             )
         return found
 
-    def _pause(self, trial: Trial, generator: Generator[Any, Any, Any]) -> None:
-        with self.session.log.lock:
-            self.session.pause(trial)
-            self.study._paused[trial.number] = Paused(trial, generator)
-        _logger.debug("Trial %d paused at step %d.", trial.number, max(trial._reported))
-
     def _tell(self, trial: Trial, result: Any, state: TrialState | None, error: BaseException | None) -> None:
         values: list[Any] | None = None
         why = None
@@ -351,22 +351,15 @@ class Loop:
 
     def _end_paused(self) -> None:
         """Paused trials that nobody will continue become PRUNED with their last value."""
-        for number, paused in list(self.study._paused.items()):
+        for number, work in list(self.study._paused.items()):
             del self.study._paused[number]
-            _close(paused.generator, paused.trial)
+            close(work.kept, work.trial)
             try:
-                values = last_report(paused.trial._reported, len(self.session.log.fold.directions))
-                self.session.finish(paused.trial, TrialState.PRUNED, values)
+                values = last_report(work.trial._reported, len(self.session.log.fold.directions))
+                self.session.finish(work.trial, TrialState.PRUNED, values)
             except StaleTrialError as stale:
                 _logger.warning("%s", stale)
         end_paused(self.session.log)
-
-
-def _close(generator: Generator[Any, Any, Any], trial: Trial) -> None:
-    try:
-        generator.close()
-    except Exception as error:
-        _logger.warning("Trial %d: its generator did not close cleanly: %r", trial.number, error)
 
 
 def _describe(error: BaseException) -> str:
@@ -374,7 +367,3 @@ def _describe(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}"
     except Exception:
         return f"{type(error).__name__} (which cannot be shown as text)"
-
-
-def _name(error: BaseException) -> str:
-    return type(error).__name__

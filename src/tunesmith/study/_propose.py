@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunesmith import events as ev
@@ -41,18 +41,21 @@ class Proposer:
         enqueued: OpenTrial | None,
         fixed: Space | None,
         tags: Mapping[str, Any] | None,
+        proposal: Proposal,
     ) -> tuple[list[ev.Event], Given]:
         """Add the proposal's fields to ``event``; return the events that must stand before it, and what was proposed.
 
-        Raises:
-            SearchSpaceExhaustedError: the sampler has nothing left to propose.
+        Args:
+            event: the ``ask`` of a trial.
+            fold: the state it is made from.
+            enqueued: the trial, if its configuration was enqueued.
+            fixed: the space, if it is not the study's.
+            tags: the scheduler's.
+            proposal: of :meth:`ask`; an enqueued trial has none, what its configuration leaves open is asked for here.
         """
         given = enqueued.fixed if enqueued is not None else {}
         space = fixed if fixed is not None else self.space(fold)
-        proposal = Proposal({})
-        if enqueued is None:
-            proposal = self._ask(space, fold, event["n"])
-        else:
+        if enqueued is not None:
             proposal = self._complete(given, space, fold, event["n"])
         params = {**proposal.params, **given} if given else proposal.params
         before: list[ev.Event] = []
@@ -87,13 +90,27 @@ class Proposer:
             _logger.warning("Trial %d: %r cannot complete the enqueued %r: %s", number, self.sampler, given, error)
             return Proposal({})
 
-    def _ask(self, space: Space, fold: Fold, number: int) -> Proposal:
-        found = self.sampler.propose(space, fold.history(), stream(fold.meta["seed"], number), 1)
-        if not found:
-            raise SearchSpaceExhaustedError(
-                f"{self.sampler!r} has proposed every configuration it can; stop here, or widen the space."
-            )
-        return found[0]
+    def ask(self, fold: Fold, numbers: Sequence[int], fixed: Space | None) -> list[Proposal]:
+        """Proposals for new trials with these numbers; fewer when the sampler has no more.
+
+        They are one joint question to the sampler, with the generator of the first trial; a sampler whose proposals
+        do not look at other trials is asked for each with the generator of its own, so that trial k is the same in
+        whatever batch it comes.
+        """
+        space = fixed if fixed is not None else self.space(fold)
+        seed, history = fold.meta["seed"], fold.history()
+        if len(numbers) == 1 or not self.sampler.singly:
+            return self.sampler.propose(space, history, stream(seed, numbers[0]), len(numbers))[: len(numbers)]
+        found: list[Proposal] = []
+        for number in numbers:
+            found += self.sampler.propose(space, history, stream(seed, number), 1)
+        return found
+
+    def exhausted(self) -> SearchSpaceExhaustedError:
+        """The sampler has nothing left to propose."""
+        return SearchSpaceExhaustedError(
+            f"{self.sampler!r} has proposed every configuration it can; stop here, or widen the space."
+        )
 
     @staticmethod
     def _active(space: Space, params: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

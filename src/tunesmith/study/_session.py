@@ -17,7 +17,7 @@ from tunesmith.fold import OpenTrial
 from tunesmith.history import History, OpenRow
 from tunesmith.numerics.streams import stream
 from tunesmith.pruners import BasePruner, Verdict
-from tunesmith.samplers import BaseSampler
+from tunesmith.samplers import BaseSampler, Proposal
 from tunesmith.space import Space
 from tunesmith.study._gone import ATTEMPTS, why_failed
 from tunesmith.study._log import StudyLog
@@ -74,15 +74,17 @@ class Session:
         tags: Mapping[str, Any] | None = None,
         synced: bool = False,
         released: bool = False,
-    ) -> Trial:
-        """Claim a waiting trial, or make a new one; proposal and claim are one append.
+        n: int = 1,
+    ) -> list[Trial]:
+        """Claim waiting trials, or make new ones; proposals and claims are one append.
 
         Args:
             by_ask: made by ``study.ask()``: never released on its own.
             fixed: propose for this space instead of the study's.
             tags: the scheduler's tags.
             synced: the caller has just read the log (and holds its lock).
-            released: the one to attempt again.
+            released: those to attempt again, and no others.
+            n: how many at most. There may be fewer, at least one: the sampler has no more, other workers were faster.
 
         Raises:
             SearchSpaceExhaustedError: the sampler has nothing left to propose.
@@ -93,30 +95,53 @@ class Session:
                 self.log.sync()
             announced = (self.worker["w"], self.proposer.sampler, self.pruner)
             while True:
-                fold = self.log.fold
-                waiting = fold.next_waiting(released=released)
-                number = fold.n_trials if waiting is None else waiting
                 before = [] if self._announced == announced else self._preamble()
-                self._claims += 1
-                position, history = self.log.position, fold.history()
-                event: ev.Event = {"e": "ask", "n": number, "k": f"{announced[0]}.{self._claims}", "t": ev.now()}
-                event["at"] = position
-                # void if the trial is not what was seen here: enqueued meanwhile, or given back once more
-                event["a"] = 0 if waiting is None else fold.open[waiting].attempt + 1
-                if by_ask:
-                    event["o"] = 1
-                if waiting is not None and fold.open[waiting].attempt:
-                    given: Given | None = None  # an earlier attempt's configuration stands, also if it has no names yet
-                else:
-                    enqueued = fold.open.get(number)
-                    new, given = self.proposer.fill(event, fold, enqueued, fixed, tags)
-                    before = [*before, *new]
-                fate = self.log.append([*before, event])[-1]
+                history = self.log.fold.history()
+                new, asks = self._asks(announced[0], by_ask, fixed, tags, released, n)
+                fates = self.log.append([*before, *new, *(event for event, _ in asks)])[-len(asks) :]
                 self._announced = announced
-                if fate:
-                    return self.take(self.log.fold.open[number], by_ask, given, history)
+                won = [ask for ask, fate in zip(asks, fates, strict=True) if fate]
+                if won:
+                    held = self.log.fold.open
+                    return [self.take(held[event["n"]], by_ask, given, history) for event, given in won]
                 if tags or released:
                     raise LostRaceError
+
+    def _asks(
+        self,
+        worker: str,
+        by_ask: bool,
+        fixed: Space | None,
+        tags: Mapping[str, Any] | None,
+        released: bool,
+        n: int,
+    ) -> tuple[list[ev.Event], list[tuple[ev.Event, Given | None]]]:
+        """The ``ask`` events of up to ``n`` trials with what they start with, and what must stand before them."""
+        fold, position = self.log.fold, self.log.position
+        numbers = fold.waiting(n, released=released)
+        fresh = [] if released else list(range(fold.n_trials, fold.n_trials + n - len(numbers)))
+        proposals = self.proposer.ask(fold, fresh, fixed) if fresh else []
+        numbers += fresh[: len(proposals)]
+        if not numbers:
+            raise self.proposer.exhausted()
+        before: list[ev.Event] = []
+        asks: list[tuple[ev.Event, Given | None]] = []
+        for number in numbers:
+            self._claims += 1
+            waiting = fold.open.get(number)
+            event: ev.Event = {"e": "ask", "n": number, "k": f"{worker}.{self._claims}", "t": ev.now(), "at": position}
+            # void if the trial is not what was seen here: enqueued meanwhile, or given back once more
+            event["a"] = 0 if waiting is None else waiting.attempt + 1
+            if by_ask:
+                event["o"] = 1
+            if waiting is not None and waiting.attempt:
+                given: Given | None = None  # an earlier attempt's configuration stands, also if it has no names yet
+            else:
+                proposal = Proposal({}) if waiting is not None else proposals[number - fold.n_trials]
+                new, given = self.proposer.fill(event, fold, waiting, fixed, tags, proposal)
+                before += [e for e in new if e not in before]
+            asks.append((event, given))
+        return before, asks
 
     def _preamble(self) -> list[ev.Event]:
         """Written before the first claim: who we are, and the sampler and pruner when they changed."""

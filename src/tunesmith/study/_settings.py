@@ -12,6 +12,8 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
+from tunesmith.executors import BaseExecutor, InlineExecutor, LaneExecutor, ThreadExecutor
+from tunesmith.executors.lanes import LaneObjective
 from tunesmith.trial import FrozenTrial, Trial
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ class Settings:
     objective: Objective
     n_trials: int | None
     timeout: float | None
-    n_jobs: int
     catch: tuple[type[Exception], ...]
     callbacks: tuple[Callback, ...]
     gc_after_trial: bool
@@ -37,7 +38,7 @@ class Settings:
 
 def check_settings(
     func: Any, n_trials: Any, timeout: Any, n_jobs: Any, catch: Any, callbacks: Iterable[Callback] | None
-) -> tuple[int, tuple[type[Exception], ...], tuple[Callback, ...]]:
+) -> tuple[int | None, tuple[type[Exception], ...], tuple[Callback, ...]]:
     """Check the arguments of ``optimize``; return n_jobs, catch and callbacks in their final form.
 
     Raises:
@@ -51,11 +52,10 @@ def check_settings(
         raise InvalidValueError(f"`n_trials` must not be negative, but is {n_trials}.")
     if timeout is not None and not (isinstance(timeout, Real) and float(timeout) >= 0):
         raise InvalidValueError(f"`timeout` must be a number of seconds or None, but is {timeout!r}.")
-    if not _is_whole(n_jobs) or n_jobs == 0 or n_jobs < -1:
-        raise InvalidValueError(f"`n_jobs` must be a positive integer, or -1 for all cores, but is {n_jobs!r}.")
-    n_jobs = int(n_jobs)
-    if n_jobs == -1:
-        n_jobs = os.cpu_count() or 1
+    if n_jobs is not None:
+        if not _is_whole(n_jobs) or n_jobs == 0 or n_jobs < -1:
+            raise InvalidValueError(f"`n_jobs` must be a positive integer, or -1 for all cores, but is {n_jobs!r}.")
+        n_jobs = (os.cpu_count() or 1) if n_jobs == -1 else int(n_jobs)
     if inspect.isclass(catch) and issubclass(catch, Exception):
         catch = (catch,)
     try:
@@ -70,6 +70,24 @@ def check_settings(
     if bad := [c for c in callbacks if not callable(c)]:
         raise InvalidTypeError(f"`callbacks` must be callables, but {bad[0]!r} is not.")
     return n_jobs, catch, callbacks
+
+
+def choose_executor(func: Any, n_jobs: int | None, lanes: Any) -> BaseExecutor:
+    """Who evaluates: lanes, threads, or the calling thread.
+
+    Raises:
+        InvalidTypeError: ``func`` offers no lanes. InvalidValueError: an impossible number of lanes.
+    """
+    if lanes is None:
+        return InlineExecutor() if n_jobs in (None, 1) else ThreadExecutor(n_jobs or 1)
+    if not isinstance(func, LaneObjective):
+        raise InvalidTypeError(
+            f"`lanes` need an objective that offers them, such as tunesmith.train.Problem, but this is {func!r}; use "
+            "n_jobs for trials side by side in threads."
+        )
+    if lanes != "auto" and (not _is_whole(lanes) or lanes < 1):
+        raise InvalidValueError(f"`lanes` must be a positive integer or 'auto', but is {lanes!r}.")
+    return LaneExecutor(func, lanes if lanes == "auto" else int(lanes), n_jobs)
 
 
 def _is_whole(value: Any) -> bool:

@@ -10,6 +10,7 @@ from tunesmith import events as ev
 from tunesmith import logging
 from tunesmith.distributions import BaseDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
+from tunesmith.executors import Work
 from tunesmith.history import History
 from tunesmith.pruners import BasePruner, get_pruner
 from tunesmith.pruners import from_spec as pruner_from_spec
@@ -21,10 +22,10 @@ from tunesmith.study._add import add_events, check_kinds, enqueue, is_known
 from tunesmith.study._direction import StudyDirection
 from tunesmith.study._gone import sweep
 from tunesmith.study._log import StudyLog
-from tunesmith.study._loop import Loop, Paused
+from tunesmith.study._loop import Loop
 from tunesmith.study._progress import NoProgress, Progress
 from tunesmith.study._session import Session
-from tunesmith.study._settings import Callback, Objective, Settings, check_settings, warn_endless
+from tunesmith.study._settings import Callback, Objective, Settings, check_settings, choose_executor, warn_endless
 from tunesmith.study._tell import tell
 from tunesmith.trial import FrozenTrial, Trial, TrialState
 from tunesmith.trial._base import clean_attr, own_attrs
@@ -59,7 +60,7 @@ class Study:
         self._log = log
         self._given = (sampler, pruner)
         self._made: Session | None = None
-        self._paused: dict[int, Paused] = {}
+        self._paused: dict[int, Work] = {}
         self._stop_flag = False
         self._local = threading.local()
 
@@ -270,7 +271,7 @@ class Study:
             fixed = fixed_distributions if is_space else Space(fixed_distributions)  # type: ignore[assignment]
             self._log.sync()
             check_kinds(self._log.fold.distributions, fixed or {})
-        trial = self._session.claim(by_ask=True, fixed=fixed)
+        (trial,) = self._session.claim(by_ask=True, fixed=fixed)
         for name in fixed.ordered if fixed is not None else ():
             if fixed is not None and fixed.holds(name, trial._params):
                 trial._suggest(name, fixed[name])
@@ -304,13 +305,14 @@ class Study:
         func: Objective,
         n_trials: int | None = None,
         timeout: float | None = None,
-        n_jobs: int = 1,
+        n_jobs: int | None = None,
         catch: Iterable[type[Exception]] | type[Exception] = (),
         callbacks: Iterable[Callback] | None = None,
         gc_after_trial: bool = False,
         show_progress_bar: bool = False,
         *,
         keep_paused: bool = False,
+        lanes: int | str | None = None,
     ) -> None:
         """Evaluate ``func`` again and again.
 
@@ -322,23 +324,29 @@ class Study:
             n_trials: trials to start in this call, interrupted ones that are attempted again included (continuing a
                 paused one is free); ``None``: no limit.
             timeout: start none after this many seconds; ``None``: no limit.
-            n_jobs: worker threads; -1 is one a core.
+            n_jobs: worker threads; -1 is one a core. Default 1; with ``lanes``, one a core.
             catch: exceptions of ``func`` that fail the trial and let the loop go on. Others fail it and are raised.
             callbacks: called as ``callback(study, frozen_trial)`` after each finished trial.
             gc_after_trial: collect garbage after each trial.
             show_progress_bar: a bar on a terminal, else a plain line every ten seconds.
             keep_paused: leave paused trials PAUSED at the end instead of PRUNED.
+            lanes: train so many configurations side by side in one program, "auto" for as many as the machine is
+                fastest with; ``func`` must offer lanes, as :class:`tunesmith.train.Problem` does. The sampler is asked
+                for several configurations at once, so a method that learns from results sees them later: with few
+                trials, few lanes find better ones. What a configuration gives does not depend on the lanes; each
+                trial's user attribute ``lane_seconds`` is its share of the time.
 
         Ctrl-C and ``SystemExit`` release the running trials: they are attempted again by the next ``optimize``.
         """
         jobs, catch, callbacks = check_settings(func, n_trials, timeout, n_jobs, catch, callbacks)
+        executor = choose_executor(func, jobs, lanes)
         if getattr(self._local, "in_loop", False):
             raise RuntimeError("Nested invocation of `Study.optimize` method isn't allowed.")
         warn_endless(n_trials, timeout)
         self._stop_flag = False
-        settings = Settings(func, n_trials, timeout, jobs, catch, callbacks, gc_after_trial, keep_paused)
+        settings = Settings(func, n_trials, timeout, catch, callbacks, gc_after_trial, keep_paused)
         with Progress(n_trials, timeout) if show_progress_bar else NoProgress() as progress:
-            Loop(self, settings, progress).run()
+            Loop(self, settings, progress).run(executor)
 
     def stop(self) -> None:
         """End the running :meth:`optimize` after the current trials; call it from an objective or a callback."""
