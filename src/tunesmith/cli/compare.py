@@ -54,7 +54,17 @@ def compare(
     ] = None,
     jobs: Annotated[
         int | None,
-        count("--jobs", "-j", low=1, also=-1, help="Studies at a time; -1 for one a core. Default: 1."),
+        count(
+            "--jobs",
+            "-j",
+            low=1,
+            also=-1,
+            help="Studies at a time (with lanes: threads); -1 for one a core. Default: 1.",
+        ),
+    ] = None,
+    lanes: Annotated[
+        str | None,
+        count("--lanes", low=1, also="auto", help="Trials that are trained side by side as one program, or auto."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only the result.")] = False,
 ) -> None:
@@ -69,7 +79,7 @@ def compare(
     """
     flags = {
         "data": data, "model": model, "space": space, "methods": methods, "trials": trials, "repeats": repeats,
-        "epochs": epochs, "seed": seed, "out": out, "jobs": jobs,
+        "epochs": epochs, "seed": seed, "out": out, "jobs": jobs, "lanes": lanes,
     }  # fmt: skip
     entries = experiment.merged(experiment.load(file) if file is not None else {}, flags)
     problem = experiment.make_problem(entries)

@@ -15,7 +15,8 @@ The file, everything in it optional::
     epochs: 3           # of each trial
     seed: 0             # of the methods, the trainings and (unless the problem says otherwise) the split
     out: comparison     # folder
-    jobs: 2             # studies at a time
+    jobs: 2             # studies at a time; with lanes: threads that compute
+    lanes: auto         # trials that are trained side by side as one program, a number or auto
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ DEFAULT_OUT = "comparison"
 _ELSEWHERE = ("space", "epochs", "repeat")  # arguments of Problem that are not keys of `problem`
 
 
-def _count(low: int, also: int | None = None) -> tuple[Callable[[Any], bool], str]:
+def _count(low: int, also: int | str | None = None) -> tuple[Callable[[Any], bool], str]:
     return lambda value: is_count(value, low, also), count_text(low, also)
 
 
@@ -50,6 +51,7 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seed": _count(0),
     "out": (lambda v: isinstance(v, str) and bool(v), "the path of a folder"),
     "jobs": _count(1, -1),
+    "lanes": _count(1, "auto"),
 }
 
 
@@ -136,7 +138,7 @@ def make_problem(entries: Mapping[str, Any]) -> Any:
 
 def budget(entries: Mapping[str, Any]) -> dict[str, Any]:
     """The other arguments of ``compare``."""
-    names = {"trials": "trials", "repeats": "repeats", "seed": "seed", "jobs": "n_jobs"}
+    names = {"trials": "trials", "repeats": "repeats", "seed": "seed", "jobs": "n_jobs", "lanes": "lanes"}
     return {argument: entries[key] for key, argument in names.items() if key in entries}
 
 

@@ -63,27 +63,30 @@ class DirectionName(enum.StrEnum):
 # -- options that say in one line what they take when they are given something else --------------------------------
 
 
-def is_count(value: Any, low: int, also: int | None = None) -> bool:
-    """Whether it is an integer of at least ``low`` (or just ``also``); true and false are none."""
+def is_count(value: Any, low: int, also: int | str | None = None) -> bool:
+    """Whether it is an integer of at least ``low``, or just ``also``; true and false are none."""
+    if isinstance(value, str):
+        return value == also
     return isinstance(value, int) and not isinstance(value, bool) and (value >= low or value == also)
 
 
-def count_text(low: int, also: int | None = None) -> str:
+def count_text(low: int, also: int | str | None = None) -> str:
     """What :func:`is_count` asks for, in words."""
     return f"an integer of at least {low}" + ("" if also is None else f" (or {also})")
 
 
-def count(option: str, *more: str, low: int, also: int | None = None, help: str) -> Any:
-    """An option that takes integers of at least ``low``, and perhaps one other."""
+def count(option: str, *more: str, low: int, also: int | str | None = None, help: str) -> Any:
+    """An option that takes integers of at least ``low``, and perhaps one other integer or word."""
 
-    def read(text: Any) -> int:
+    def read(text: Any) -> Any:
+        value: Any
         try:
             value = int(text)
         except ValueError:
-            value = None
+            value = text if text == also else None
         if not is_count(value, low, also):
             raise CLIUsageError(f"{option} takes {count_text(low, also)}, not {text!r}.")
-        return value  # type: ignore[return-value]
+        return value
 
     return typer.Option(option, *more, metavar="N", parser=read, help=help)
 

@@ -26,7 +26,12 @@ def notes(result: ComparisonResult) -> list[str]:
     lines += _trouble(result)
     lines += [f"{label} took no part: {reason}" for label, reason in result.skipped.items()]
     lines += result.remarks
-    if result.n_jobs > 1:
+    if result.lanes is not None:
+        lines.append(
+            f"{result.n_jobs} studies ran at a time and were trained together in lanes; the time of a trial is its "
+            "share of the time of its stack."
+        )
+    elif result.n_jobs > 1:
         lines.append(f"{result.n_jobs} studies ran at a time, so the times include waiting for each other.")
     return lines
 

@@ -10,8 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from tunesmith._fingerprint import fingerprint
 from tunesmith.compare.directions import Direction, checked_directions
-from tunesmith.compare.fingerprint import fingerprint
 from tunesmith.distributions import BaseDistribution, CategoricalDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.space import Space

@@ -280,7 +280,7 @@ def _configuration(result: ComparisonResult) -> str:
     rows += [(f"{name} only if", text) for name, text in space.conditions.items()]
     rows += [(f"method {m.label}", m.sampler or m.spec) for m in result.methods]
     rows += [("trials, repeats, seed", f"{result.trials}, {result.repeats}, {result.seed}")]
-    rows += [("studies at a time", str(result.n_jobs))]
+    rows += [("studies at a time", f"{result.n_jobs}{'' if result.lanes is None else ', in lanes'}")]
     for group, values in result.environment.items():
         if isinstance(values, Mapping):
             rows += [(f"{name}", formatting.number(value)) for name, value in values.items()]

@@ -161,6 +161,7 @@ class ComparisonResult:
         repeats: how many studies each method has.
         seed: from which every other seed follows.
         n_jobs: how many studies ran at a time.
+        lanes: how many trials were trained side by side in one program, or "auto"; None for none.
         runs: one a (method, repeat), method by method.
         environment: versions and hardware of the last session.
         remarks: sentences about this comparison that belong below Table I.
@@ -192,6 +193,7 @@ class ComparisonResult:
     description: str = ""
     metric_directions: dict[str, Direction] = field(default_factory=dict)
     has_test: bool | None = None
+    lanes: int | str | None = None
 
     @property
     def labels(self) -> list[str]:
@@ -233,13 +235,13 @@ class ComparisonResult:
 
         Args:
             timings: without them two runs of one deterministic comparison are equal; durations, dates, the
-                environment and ``n_jobs`` are left out.
+                environment, ``n_jobs`` and ``lanes`` are left out.
         """
         result = {f.name: getattr(self, f.name) for f in fields(self)}
         result["methods"] = [asdict(m) for m in self.methods]
         result["runs"] = [self._run_dict(run) for run in self.runs]
         if not timings:
-            for name in ("started", "finished", "environment", "n_jobs"):
+            for name in ("started", "finished", "environment", "n_jobs", "lanes"):
                 del result[name]
             for run in result["runs"]:
                 del run["test_seconds"], run["wall_seconds"]

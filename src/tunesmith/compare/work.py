@@ -9,7 +9,6 @@ import inspect
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tunesmith import logging
@@ -26,6 +25,7 @@ from tunesmith.compare.collect import (
 )
 from tunesmith.compare.environment import environment
 from tunesmith.compare.folder import Folder
+from tunesmith.compare.lanes import LanePool, LaneProblem, LanesStopped
 from tunesmith.compare.methods import ReadyMethod, sampler_seed
 from tunesmith.compare.problem import (
     UNNAMED,
@@ -36,6 +36,7 @@ from tunesmith.compare.problem import (
     title_of,
     training_seed,
 )
+from tunesmith.compare.progress import Progress
 from tunesmith.compare.result import ComparisonResult, Method, Run
 from tunesmith.exceptions import MissingDependencyError, StorageInternalError
 from tunesmith.executors._threads import run_workers
@@ -48,33 +49,9 @@ from tunesmith.trial import Trial, TrialState
 _logger = logging.get_logger("tunesmith.compare")
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What happened, for a progress display.
-
-    Attributes:
-        event: ``"skip"`` (a method cannot take part), ``"study"`` (one begins), ``"trial"`` (one begins), ``"epoch"``
-            (a trial has yielded), ``"told"`` (a trial has ended), ``"test"`` (a test evaluation begins), ``"done"`` (a
-            study has used its budget).
-        method: label.
-        repeat: from 0.
-        trial: its number, or None.
-        step: how many times the trial has yielded, or None.
-        value: the objective's value so far, or None.
-        done: trials that have ended, over the whole comparison.
-        total: trials there will be (grids and others that end early included as if they did not).
-        message: a sentence for ``"skip"``, else "".
-    """
-
-    event: str
-    method: str
-    repeat: int = 0
-    trial: int | None = None
-    step: int | None = None
-    value: float | None = None
-    done: int = 0
-    total: int = 0
-    message: str = ""
+#: A study to be done: a method and a repeat. Runs by (label, repeat).
+Item = tuple[ReadyMethod, int]
+Runs = dict[tuple[str, int], Run]
 
 
 class _Stop(KeyboardInterrupt):
@@ -104,15 +81,18 @@ class Comparison:
         trials: int,
         repeats: int,
         seed: int,
-        n_jobs: int,
+        n_jobs: int | None,
+        lanes: int | str | None,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
         self.problem, self.methods, self.skipped = problem, methods, skipped
-        self.trials, self.repeats, self.seed, self.n_jobs = trials, repeats, seed, n_jobs
+        self.trials, self.repeats, self.seed, self.n_jobs, self.lanes = trials, repeats, seed, n_jobs, lanes
         self.direction, self.metrics = direction_of(problem), metrics_of(problem)
         self._listener = on_progress
         self._lock = threading.RLock()
         self._stop = threading.Event()
+        self._pool: LanePool | None = None
+        self.at_a_time = n_jobs or 1  # studies
         self._done = 0
         self.computed = 0  # trials and test evaluations of this session
         self._failed = False  # the first failure is logged with its traceback, the others are only counted
@@ -128,10 +108,10 @@ class Comparison:
                 "objective": self.metrics[0], "seed": self.seed,
             },
             {m.spec.label: m.spec.text for m in self.methods},
-            {"started": utc(), "trials": self.trials, "repeats": self.repeats, "n_jobs": self.n_jobs, **where},
+            {"started": utc(), "trials": self.trials, "repeats": self.repeats, "n_jobs": self.n_jobs or 1, **where},
         )  # fmt: skip
         store = get_storage(str(folder.store))
-        runs: dict[tuple[str, int], Run] = {}
+        runs: Runs = {}
         complete = False
         try:
             for label, reason in self.skipped.items():
@@ -148,7 +128,7 @@ class Comparison:
                 store.close()
         return result
 
-    def _all_studies(self, store: BaseStorage, runs: dict[tuple[str, int], Run]) -> None:
+    def _all_studies(self, store: BaseStorage, runs: Runs) -> None:
         todo = [item for repeat in range(self.repeats) for item in self._turn(repeat)]
         studies = {(m.spec.label, r): self._study(store, m, r) for m, r in todo}
         for method, repeat in todo:
@@ -160,24 +140,46 @@ class Comparison:
         if warm_up is not None and self._done < self.trials * len(todo):
             warm_up()  # otherwise the first trial's time would hold what only happens once
 
-        def work(method: ReadyMethod, repeat: int) -> None:
-            study = studies[method.spec.label, repeat]
-            try:
-                self._one_study(study, method, repeat, runs)
-            finally:
-                runs[method.spec.label, repeat] = self._collect(study, method, repeat, runs[method.spec.label, repeat])
+        if self.lanes is None:
+            self._work(todo, studies, runs, self.at_a_time)
+        else:
+            self._work_in_lanes(todo, studies, runs)
 
+    def _work_in_lanes(self, todo: list[Item], studies: dict[tuple[str, int], Study], runs: Runs) -> None:
+        runner = self.problem.open_lanes(self.lanes, self.n_jobs)
+        clients = self.at_a_time = max(1, min(runner.room(), len(todo)))
+        self._pool = LanePool(runner, clients)
+        try:
+            self._work(todo, studies, runs, clients)
+        finally:
+            self._pool.close()
+
+    def _work(self, todo: list[Item], studies: dict[tuple[str, int], Study], runs: Runs, n: int) -> None:
+        """Work through the studies, ``n`` at a time."""
         waiting = iter(todo)
 
         def worker() -> None:
             while not self._stop.is_set():
                 with self._lock:
-                    item = next(waiting, None)
-                if item is None:
-                    return
-                work(*item)
+                    method, repeat = next(waiting, (None, 0))
+                if method is None:
+                    break
+                study = studies[method.spec.label, repeat]
+                try:
+                    self._one_study(study, method, repeat, runs)
+                finally:
+                    run = runs[method.spec.label, repeat]
+                    runs[method.spec.label, repeat] = self._collect(study, method, repeat, run)
+            if self._pool is not None:
+                self._pool.leave()
 
-        run_workers(self.n_jobs, worker, self._stop.set)  # an error or Ctrl-C ends all at their next epoch
+        run_workers(n, worker, self._end)
+
+    def _end(self) -> None:
+        """An error or Ctrl-C ends all studies: at once in lanes, else at their next epoch."""
+        self._stop.set()
+        if self._pool is not None:
+            self._pool.stop()
 
     def _turn(self, repeat: int) -> list[tuple[ReadyMethod, int]]:
         """All methods in one repeat, each time another one first: what comes first waits for data and warm-up."""
@@ -196,9 +198,11 @@ class Comparison:
             study.set_metric_names(self.metrics[:1])
         return study
 
-    def _one_study(self, study: Study, method: ReadyMethod, repeat: int, runs: dict[tuple[str, int], Run]) -> None:
+    def _one_study(self, study: Study, method: ReadyMethod, repeat: int, runs: Runs) -> None:
         label = method.spec.label
         problem = self.problem.for_repeat(repeat)
+        if self._pool is not None:
+            problem = LaneProblem(problem, self._pool)
         if count_finished(study, self.trials) < self.trials and study.user_attrs.get(EXHAUSTED) is None:
             self._tell("study", label, repeat)
             self._evaluate(study, problem, label, repeat)
@@ -281,6 +285,8 @@ class Comparison:
                     return end.value
                 except _NO_RESULTS as error:
                     raise _Broken(error) from None
+                except LanesStopped as stopped:
+                    raise _stop_of(stopped) from None
                 step += 1
                 yield item
                 self._tell("epoch", label, repeat, trial.number, step, _first_number(item))
@@ -288,11 +294,10 @@ class Comparison:
                     raise _Stop
         finally:
             epochs.close()
-            trial.set_user_attr(SECONDS, time.monotonic() - begin)
+            if self._pool is None:  # in lanes, it has its share of them
+                trial.set_user_attr(SECONDS, time.monotonic() - begin)
 
-    def _test(
-        self, study: Study, problem: Any, method: ReadyMethod, repeat: int, runs: dict[tuple[str, int], Run]
-    ) -> None:
+    def _test(self, study: Study, problem: Any, method: ReadyMethod, repeat: int, runs: Runs) -> None:
         """Evaluate the best configuration on the test split, unless the study knows the outcome already."""
         evaluate = getattr(problem, "evaluate_test", None)
         run = runs[method.spec.label, repeat] = self._collect(study, method, repeat)
@@ -306,6 +311,8 @@ class Comparison:
         begin = time.monotonic()
         try:
             metrics = {str(k): float(v) for k, v in evaluate(best.params, seed).items()}
+        except LanesStopped as stopped:
+            raise _stop_of(stopped) from None
         except Exception as error:  # reported below the table, tried again by the next call
             _logger.warning("%s: the test could not be evaluated.", run.study, exc_info=True)
             run.test_error = f"{type(error).__name__}: {error}"
@@ -323,7 +330,7 @@ class Comparison:
         return run
 
     def _result(
-        self, runs: dict[tuple[str, int], Run], description: dict[str, Any], where: dict[str, Any], complete: bool
+        self, runs: Runs, description: dict[str, Any], where: dict[str, Any], complete: bool
     ) -> ComparisonResult:
         keys = [(m.spec.label, r) for m in self.methods for r in range(self.repeats)]
         ordered = [runs[key] for key in keys if key in runs]
@@ -336,7 +343,8 @@ class Comparison:
             metrics=union(self.metrics, (t.metrics for run in ordered for t in run.trials)),
             test_metrics=union([], (run.test for run in ordered)),
             methods=[Method(m.spec.label, m.spec.text, sampler[m.spec.label], m.note) for m in self.methods],
-            skipped=self.skipped, trials=self.trials, repeats=self.repeats, seed=self.seed, n_jobs=self.n_jobs,
+            skipped=self.skipped, trials=self.trials, repeats=self.repeats, seed=self.seed, n_jobs=self.at_a_time,
+            lanes=self.lanes,
             runs=ordered, environment=where, remarks=remarks(description["sessions"]), complete=complete,
             started=description["sessions"][0]["started"], finished=utc(),
             metric_directions=metric_directions_of(self.problem),
@@ -354,6 +362,12 @@ class Comparison:
                     self._listener(Progress(event, method, repeat, trial, step, value, self._done, total, message))
                 except Exception as error:  # a bug in a display must not become a failed trial
                     raise _Broken(error) from None
+
+
+def _stop_of(stopped: LanesStopped) -> _Stop:
+    """How a study ends whose lanes were stopped: by an error of the lanes, or because all end."""
+    cause = stopped.__cause__
+    return _Broken(cause) if isinstance(cause, Exception) else _Stop()
 
 
 def _first_number(item: Any) -> float | None:

@@ -67,6 +67,9 @@ class LaneRunner(Protocol):
     def park(self, key: Hashable) -> Parked:
         """Take a lane out, to be resumed later."""
 
+    def stop(self) -> None:
+        """Cut short what is being computed; may be called from any thread."""
+
     def close(self) -> None:
         """End; what is still in work is lost."""
 

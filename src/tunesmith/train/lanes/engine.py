@@ -35,7 +35,9 @@ class Images:
         """(lanes, b, c, h, w) float32: what the networks see."""
         if self.pixels is not None:
             return self.pixels
-        assert self.index is not None and self.shift is not None and self.scale is not None
+        assert self.index is not None
+        assert self.shift is not None
+        assert self.scale is not None
         images = self.pool.images[self.index].to(torch.float32)
         shape = (*self.shift.shape[:1], 1, self.shift.shape[1], 1, 1)
         return (images - self.shift.view(shape)) * self.scale.view(shape)

@@ -1,0 +1,151 @@
+"""A comparison in lanes: studies that run side by side share one stack of networks.
+
+Each study still evaluates one trial after the other, as alone: only the trainings of different studies are computed
+together, across methods and repeats. As a lane's result does not depend on its neighbours, neither does a study's.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator, Hashable
+from typing import Any
+
+from tunesmith.compare.collect import SECONDS
+from tunesmith.executors.lanes import LaneEvent, LaneRunner
+from tunesmith.trial import Trial
+
+#: Seconds that the stack waits for a study that is about to bring its next trial.
+_PATIENCE = 0.25
+
+
+class LanesStopped(Exception):
+    """The comparison ends, and with it this training."""
+
+
+class LanePool:
+    """Lanes that several threads put trials into, each one at a time.
+
+    Args:
+        runner: computes.
+        clients: how many threads there are; an epoch begins when all of them wait, or after a moment.
+    """
+
+    def __init__(self, runner: LaneRunner, clients: int) -> None:
+        self._runner, self._clients = runner, clients
+        self._change = threading.Condition()
+        self._new: list[tuple[Hashable, Any, queue.SimpleQueue[Any]]] = []
+        self._gone: set[Hashable] = set()
+        self._mail: dict[Hashable, queue.SimpleQueue[Any]] = {}
+        self._stopped: BaseException | None = None
+        self._count = 0
+        self._thread = threading.Thread(target=self._work, name="tunesmith-pool", daemon=True)
+        self._thread.start()
+
+    def evaluate(self, evaluation: Any) -> Generator[Any, None, LaneEvent]:
+        """Yield what a trial reports; return its end.
+
+        Raises:
+            LanesStopped: the pool was stopped. Exception: what the evaluation raised, or what broke the pool.
+        """
+        mail: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        with self._change:
+            self._count += 1
+            key = self._count
+            self._new.append((key, evaluation, mail))
+            self._change.notify_all()
+        ended = False
+        try:
+            while True:
+                if self._stopped is not None:
+                    raise LanesStopped from self._stopped
+                try:
+                    event = mail.get(timeout=0.5)
+                except queue.Empty:
+                    continue
+                if event.item is not None:
+                    yield event.item
+                    continue
+                ended = True
+                if event.error is not None:
+                    raise event.error
+                return event  # type: ignore[no-any-return]
+        finally:
+            if not ended:
+                with self._change:
+                    self._gone.add(key)
+
+    def leave(self) -> None:
+        """A thread has no more trials; the others need not wait for it."""
+        with self._change:
+            self._clients -= 1
+            self._change.notify_all()
+
+    def stop(self, cause: BaseException | None = None) -> None:
+        """End all that is in work; idempotent."""
+        with self._change:
+            self._stopped = self._stopped or cause or KeyboardInterrupt()
+            self._change.notify_all()
+        self._runner.stop()
+
+    def close(self) -> None:
+        """Stop, and wait for the thread that computes."""
+        self.stop()
+        self._thread.join()
+
+    def _work(self) -> None:
+        try:
+            while self._gather():
+                for event in self._runner.step():
+                    mail = self._mail.get(event.key)
+                    if event.item is None:
+                        self._mail.pop(event.key, None)
+                    if mail is not None:
+                        mail.put(event)
+        except BaseException as error:
+            self.stop(error)
+        finally:
+            self._runner.close()
+
+    def _gather(self) -> bool:
+        """Take in what is new, once nobody else is about to come; whether there is more to do."""
+        with self._change:
+            self._change.wait_for(self._complete, _PATIENCE if self._mail or self._new else None)
+            for key, evaluation, mail in self._new:
+                self._mail[key] = mail
+                self._runner.start(key, evaluation)
+            self._new.clear()
+            for key in self._gone:
+                self._mail.pop(key, None)
+                self._runner.drop(key)
+            self._gone.clear()
+            return self._stopped is None
+
+    def _complete(self) -> bool:
+        return self._stopped is not None or (len(self._mail) + len(self._new) >= self._clients > 0)
+
+
+class LaneProblem:
+    """A problem whose trainings run in a pool; everything else is the problem's."""
+
+    def __init__(self, problem: Any, pool: LanePool) -> None:
+        self._problem, self._pool = problem, pool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._problem, name)
+
+    def __call__(self, trial: Trial) -> Generator[Any, None, Any]:
+        event = yield from self._pool.evaluate(self._problem.begin(trial))
+        for name, value in event.attributes:
+            trial.set_user_attr(name, value)
+        trial.set_user_attr(SECONDS, event.seconds)
+        return event.value
+
+    def evaluate_test(self, params: Any, training_seed: int) -> Any:
+        """The test metrics, of a training in a lane."""
+        reports = self._pool.evaluate(self._problem.test_evaluation(params, training_seed))
+        while True:
+            try:
+                next(reports)
+            except StopIteration as end:
+                return end.value.value

@@ -1,0 +1,87 @@
+"""Which trainings may run as one program."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from torch import nn
+
+from tunesmith.train.job import Job, Pool
+from tunesmith.train.lanes.signature import Shape, signature
+from tunesmith.train.layers import Dropout
+
+#: Attributes of a module that torch keeps, or that belong to the lane.
+_OWN = {"training", "_is_full_backward_hook"}
+_LANE = {"p", "seed", "key", "step"}
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """What trainings have in common that may share a stack: everything that decides shapes and operations.
+
+    What is left out may differ from lane to lane: weights, learning rate and schedule, optimizer, decay, dropout's
+    probability, label smoothing, clipping, augmentation, the rows of the pool, the number of epochs.
+
+    Attributes:
+        form: the :class:`~tunesmith.train.lanes.signature.Signature`, or for networks that have none what
+            :func:`structure` says.
+        pool: where the images lie (the very object).
+        n_train, n_validation: sizes of the parts.
+        batch_size: images a step.
+        loss: its name.
+        precision: of :class:`~tunesmith.train.job.Job`.
+        threads: likewise.
+    """
+
+    form: Hashable
+    pool: Pool
+    n_train: int
+    n_validation: int
+    batch_size: int
+    loss: str
+    precision: str
+    threads: int | None
+
+    @classmethod
+    def of(cls, job: Job) -> Bucket:
+        """The bucket of a training."""
+        h, pool = job.hyperparameters, job.training.pool
+        shape: Shape = tuple(pool.images.shape[1:])
+        return cls(
+            signature(job.network, shape) or structure(job.network), pool, len(job.training), len(job.validation),
+            h.batch_size, h.loss, job.precision, job.threads,
+        )  # fmt: skip
+
+
+def structure(network: nn.Module) -> Hashable:
+    """What a network is, apart from the values of its parameters: the classes, settings and shapes of its modules.
+
+    Networks with equal structures compute the same function of their parameters. Where a module holds anything but
+    plain values, that cannot be known: the structure is then equal to no other.
+    """
+    parts: list[Hashable] = []
+    for name, module in network.named_modules():
+        kind = type(module)
+        settings: list[Hashable] = []
+        for key, value in sorted(vars(module).items()):
+            if key in _OWN or (isinstance(module, Dropout) and key in _LANE) or key in _TORCHS:
+                continue
+            if not _plain(value):
+                return ("unknown", id(network))
+            settings.append((key, repr(value)))
+        shapes = [(key, tuple(value.shape)) for key, value in module.named_parameters(recurse=False)]
+        buffers = [(key, tuple(value.shape)) for key, value in module.named_buffers(recurse=False)]
+        where = f"{kind.__module__}.{kind.__qualname__}"
+        parts.append((name, where, id(kind), tuple(settings), tuple(shapes), tuple(buffers)))
+    return tuple(parts)
+
+
+#: The fields that every module has, which hold its parameters, children and hooks.
+_TORCHS = frozenset(vars(nn.Module()))
+
+
+def _plain(value: object) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(_plain(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str))

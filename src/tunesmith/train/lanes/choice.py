@@ -1,0 +1,212 @@
+"""How lanes are computed: which engine is fastest for a network on this machine.
+
+The answer is looked for once, by training a few steps with each, and kept in a file, because it decides the arithmetic:
+two engines add the same numbers in different orders. It depends on the network, the batch and the machine, never on
+how many lanes there are at the moment, so that a configuration's result does not either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tunesmith import logging
+from tunesmith._version import __version__
+from tunesmith.train.device import working
+from tunesmith.train.job import Job
+from tunesmith.train.lanes import catalogue
+from tunesmith.train.lanes.block import Block, SoloBlock, StackBlock
+from tunesmith.train.lanes.bucket import Bucket
+from tunesmith.train.lanes.catalogue import Kind
+
+_logger = logging.get_logger("tunesmith.train")
+
+#: The engine that is no engine: one training after the other by the ordinary loop.
+SOLO = "solo"
+#: Trainings shorter than this many steps are not worth a measurement; the first engine that can is taken.
+_WORTH_STEPS = 200
+#: Steps that are timed, after one that is not.
+_TIMED = 3
+
+
+class Planner:
+    """Chooses an engine for each bucket, and makes its blocks.
+
+    Args:
+        kinds: the engines to choose from, the best guess first.
+        stacked: whether lanes are worth while at all: False when the problem's configurations hardly ever share a
+            bucket; then every training is alone.
+        memory: where choices are kept: a file, or None for this object only.
+    """
+
+    def __init__(self, kinds: Sequence[Kind], *, stacked: bool = True, memory: Path | None = None) -> None:
+        self._engines, self.stacked, self._memory = list(kinds), stacked, memory
+        self._kinds: dict[Bucket, Kind | None] = {}
+        self._lock = threading.Lock()
+
+    def kind(self, job: Job, bucket: Bucket) -> Kind | None:
+        """The engine of a bucket; None for one training after the other."""
+        with self._lock:
+            if bucket not in self._kinds:
+                self._kinds[bucket] = self._choose(job, bucket)
+            return self._kinds[bucket]
+
+    def width(self, bucket: Bucket, lanes: int) -> int:
+        """How wide a block for so many lanes is (the bucket's engine is known by now)."""
+        kind = self._kinds.get(bucket)
+        return 1 if kind is None else kind.width(lanes)
+
+    def block(self, job: Job, bucket: Bucket, lanes: int) -> Block:
+        """A block for at most so many lanes (or for as many as the engine holds)."""
+        kind = self.kind(job, bucket)
+        if kind is None:
+            return SoloBlock()
+        engine = kind.make(job, kind.width(lanes))
+        return StackBlock(engine, kind.update(engine))
+
+    def most(self, job: Job) -> int:
+        """How many lanes a block may have at most."""
+        kind = self.kind(job, Bucket.of(job))
+        return 1 if kind is None else kind.widest(job)
+
+    def _choose(self, job: Job, bucket: Bucket) -> Kind | None:
+        if not self.stacked or job.precision != "float32":
+            return None
+        able = [kind for kind in self._engines if not kind.refuses(job)]
+        if not able:
+            return None
+        steps = -(-len(job.training) // job.hyperparameters.batch_size) * job.epochs
+        if steps < _WORTH_STEPS:
+            return able[0] if able[0].sure else None
+        name = self._remembered(job, bucket, able)
+        return next((kind for kind in able if kind.name == name), None)
+
+    def _remembered(self, job: Job, bucket: Bucket, able: list[Kind]) -> str:
+        key = _key(bucket, able)
+        known = _read(self._memory)
+        if key not in known:
+            times = measure(job, bucket, able)
+            best = min(times, key=times.__getitem__)
+            shown = ", ".join(f"{name} {1000 * seconds:.2f} ms" for name, seconds in times.items())
+            _logger.info("Lanes: a step takes %s; %s is chosen.", shown, best)
+            known = {**_read(self._memory), key: {"engine": best, "seconds": times}}
+            _write(self._memory, known)
+        return str(known[key]["engine"])
+
+
+def measure(job: Job, bucket: Bucket, able: list[Kind]) -> dict[str, float]:
+    """Seconds of a training step, per lane: alone, and with each engine in a full block.
+
+    Nothing that counts is touched: the networks are copies, what is drawn is drawn by keys.
+    """
+    trial = _trial(job)
+    makers: dict[str, Callable[[], Block]] = {SOLO: SoloBlock}
+    for kind in able:
+        makers[kind.name] = lambda kind=kind: _full(kind, job)  # type: ignore[misc]
+    return {name: _seconds(make, trial) for name, make in makers.items()}
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Jobs of two lengths: what the longer takes more is that many steps, without what happens once."""
+
+    short: Callable[[], Job]
+    long: Callable[[], Job]
+
+
+def _trial(job: Job) -> _Trial:
+    size = job.hyperparameters.batch_size
+    return _Trial(lambda: catalogue.shortened(job, size), lambda: catalogue.shortened(job, (1 + _TIMED) * size))
+
+
+def _full(kind: Kind, job: Job) -> Block:
+    engine = kind.make(job, kind.usual(job))
+    return StackBlock(engine, kind.update(engine))
+
+
+def _seconds(make: Callable[[], Block], trial: _Trial) -> float:
+    """Per step and lane; the least of three."""
+    block = make()
+    device = trial.short().training.pool.images.device
+    with working(device, trial.short().threads):
+        found = []
+        for _ in range(3):
+            short, long = (_once(block, job, device) for job in (trial.short, trial.long))
+            found.append((long - short) / _TIMED / block.capacity)
+    return max(min(found), 1e-9)
+
+
+def _once(block: Block, job: Callable[[], Job], device: torch.device) -> float:
+    for slot in range(block.capacity):
+        block.add(catalogue.lane_of(job(), slot))
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    begin = time.perf_counter()
+    outcomes = block.epoch()
+    seconds = time.perf_counter() - begin
+    for outcome in outcomes:
+        block.remove(outcome.lane)
+    return seconds
+
+
+def _key(bucket: Bucket, able: list[Kind]) -> str:
+    device = bucket.pool.images.device
+    what = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    shape = tuple(bucket.pool.images.shape[1:]), str(bucket.pool.images.dtype)
+    parts = (
+        __version__, torch.__version__, str(device), what, repr(bucket.form), shape, bucket.batch_size, bucket.loss,
+        bucket.threads, [kind.name for kind in able],
+    )  # fmt: skip
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def memory_file() -> Path | None:
+    """Where choices are kept: in the user's cache folder; ``TUNESMITH_LANES`` names another file, or "" for none."""
+    named = os.environ.get("TUNESMITH_LANES")
+    if named is not None:
+        return Path(named) if named else None
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "tunesmith" / "lanes.json"
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(path: Path | None, known: dict[str, Any]) -> None:
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+            json.dump(known, file)
+        os.replace(file.name, path)
+    except OSError as error:
+        _logger.info("The choice of how lanes are computed could not be kept in %s: %s", path, error)

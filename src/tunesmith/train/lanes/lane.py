@@ -1,0 +1,82 @@
+"""One trial on its way through the lanes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from tunesmith.executors.lanes import LaneEvent, Parked
+from tunesmith.train import counter
+from tunesmith.train.augmentation import Augmentation
+from tunesmith.train.evaluation import Evaluation
+from tunesmith.train.job import Job
+from tunesmith.train.lanes.bucket import Bucket
+from tunesmith.train.layers import Dropout
+from tunesmith.train.loop import Course, Training
+
+
+@dataclass(eq=False)
+class Lane(Parked):
+    """A trial's evaluation, and the training that it is at.
+
+    Outside of a stack everything is here: the weights in ``job.network``, the optimizer's state in ``update``.
+
+    Attributes:
+        key: the trial's.
+        evaluation: gives one training after the other, and the reports.
+        seconds: the lane's share of the time so far.
+        job: the training.
+        course: how far it has come.
+        bucket: which trainings it may run with.
+        update: the optimizer's state, or None at the beginning.
+        training: its own loop when it trains alone.
+        best: with patience, a copy of the network at its best epoch.
+        most: the widest stack that it may be in; halved when a stack fails.
+    """
+
+    key: Hashable
+    evaluation: Evaluation
+    seconds: float = 0.0
+    job: Job = field(init=False)
+    course: Course = field(init=False)
+    bucket: Bucket = field(init=False)
+    update: dict[str, Any] | None = None
+    training: Training | None = None
+    best: nn.Module | None = None
+    most: int | None = None
+
+    def next_job(self) -> bool:
+        """Go on to the evaluation's next training, if there is one."""
+        job = self.evaluation.next_job()
+        if job is None:
+            return False
+        self.job, self.bucket, self.course = job, Bucket.of(job), Course(job)
+        self.update = self.training = self.best = None
+        layers = [m for m in job.network.modules() if isinstance(m, Dropout)]
+        self.dropped = [layer.p for layer in layers]
+        self.masks = [counter.key(job.seeds.dropout, k) for k in range(len(layers))]
+        self.augmentation = Augmentation.of(job.hyperparameters)
+        return True
+
+    def keep_best(self, network: nn.Module) -> None:
+        """Remember weights as the best so far."""
+        self.best = copy.deepcopy(network)
+
+    def finish(self) -> None:
+        """The training has ended; its network gets the weights that count."""
+        if self.best is not None:
+            self.job.network.load_state_dict(self.best.state_dict())
+
+    def end(self, error: Exception | None = None) -> LaneEvent:
+        """The end of the trial."""
+        value = self.evaluation.value if error is None else None
+        attributes = tuple(self.evaluation.attributes.items())
+        return LaneEvent(self.key, value=value, error=error, attributes=attributes, seconds=self.seconds)
+
+    def close(self) -> None:
+        """The trial will not go on."""
+        self.training = self.update = self.best = None

@@ -1,0 +1,87 @@
+"""Opening the lanes of a problem: how many there are, and whether stacks are worth while."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from tunesmith.exceptions import TunesmithError
+from tunesmith.space import Space
+from tunesmith.train.evaluation import Evaluation
+from tunesmith.train.job import Job
+from tunesmith.train.lanes.bucket import Bucket
+from tunesmith.train.lanes.choice import Planner, memory_file
+from tunesmith.train.lanes.kinds import kinds
+from tunesmith.train.lanes.runner import Runner
+
+#: Configurations that are looked at to see how often two of them may share a stack; fewer of large networks.
+_SAMPLE, _FEW, _LARGE = 48, 12, 2_000_000
+#: Stacks are for problems in which a configuration shares its bucket with at least this part of the others: with 32
+#: lanes a stack then holds two or more on average, from where on it is faster than one training after the other.
+_CROWDED = 1 / 16
+
+
+class Trainable(Protocol):
+    """What lanes need of a problem."""
+
+    @property
+    def space(self) -> Space: ...
+
+    def evaluation(self, params: Mapping[str, Any], training_seed: int) -> Evaluation: ...
+
+
+def open_lanes(problem: Trainable, lanes: int | str, workers: int | None) -> Runner:
+    """Lanes for the trials of a problem (and for those of its other repeats).
+
+    Whether and how trainings are stacked depends on the problem and the machine alone, not on ``lanes``, so that no
+    result does.
+
+    Args:
+        problem: what will be trained.
+        lanes: how many at a time; "auto": on a CPU a full stack for each core, on a GPU what its memory holds.
+        workers: threads that compute; None is one a core on a CPU (as many as this process may use), else one.
+    """
+    jobs = _sample(problem)
+    planner = Planner(kinds(), stacked=crowd(jobs) >= _CROWDED, memory=memory_file())
+    on_cpu = not jobs or jobs[0].training.pool.images.device.type == "cpu"
+    if workers is None:
+        workers = cores() if on_cpu else 1
+    if isinstance(lanes, str):
+        lanes = max(1, max((planner.most(job) for job in jobs[:1]), default=1) * workers)
+    return Runner(planner, lanes, workers)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def crowd(jobs: list[Job]) -> float:
+    """How likely two configurations share a bucket."""
+    n = len(jobs)
+    if n < 2:
+        return 1.0
+    return sum(count * (count - 1) for count in Counter(Bucket.of(job) for job in jobs).values()) / (n * (n - 1))
+
+
+def _sample(problem: Trainable) -> list[Job]:
+    """Trainings of configurations that are spread over the space; always the same ones."""
+    space, enough = problem.space, _SAMPLE
+    rows = space.decode(np.random.RandomState(0).random_sample((_SAMPLE, len(space))))
+    found: list[Job] = []
+    for number, row in enumerate(rows):
+        try:
+            job = problem.evaluation(space.to_params(row), number).next_job()
+        except TunesmithError:
+            continue  # an impossible architecture
+        if job is not None:
+            found.append(job)
+            if sum(p.numel() for p in job.network.parameters()) > _LARGE:
+                enough = _FEW
+        if len(found) >= enough:
+            break
+    return found

@@ -1,0 +1,252 @@
+"""Trials in lanes: forms stacks of what may run together, trains them epoch by epoch, and tells what happens.
+
+Stacks are computed by a few threads, but everything that is decided is decided in one, and in an order that no clock
+has a say in: epochs are handed out and waited for first in, first out. A study therefore makes the same proposals
+every time it runs in the same lanes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+
+from tunesmith import logging
+from tunesmith.executors.lanes import LaneEvent, Parked
+from tunesmith.train.evaluation import Evaluation
+from tunesmith.train.lanes.block import Abandoned, Block, Outcome
+from tunesmith.train.lanes.bucket import Bucket
+from tunesmith.train.lanes.choice import Planner
+from tunesmith.train.lanes.lane import Lane
+
+_logger = logging.get_logger("tunesmith.train")
+
+
+class Runner:
+    """The lanes of one problem, or of several that share their data.
+
+    Args:
+        planner: says for each bucket how it is computed, and how many lanes there should be.
+        lanes: how many trials at a time.
+        workers: threads that compute.
+    """
+
+    def __init__(self, planner: Planner, lanes: int, workers: int) -> None:
+        self.planner, self.lanes, self.workers = planner, lanes, workers
+        self._all: dict[Hashable, Lane] = {}
+        self._waiting: dict[Bucket, deque[Lane]] = {}
+        self._blocks: dict[Bucket, list[Block]] = {}
+        self._home: dict[Hashable, Block] = {}
+        self._flying: deque[tuple[Bucket, Block, Future[list[Outcome]]]] = deque()
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="tunesmith-lanes")
+        self._said: deque[LaneEvent] = deque()
+
+    # -- what goes in and out --------------------------------------------------------------------------------------
+
+    def room(self) -> int:
+        """How many more trials it would take now."""
+        return self.lanes - len(self._all)
+
+    def start(self, key: Hashable, evaluation: Evaluation) -> None:
+        """Take in a trial."""
+        self._begin(Lane(key, evaluation))
+
+    def resume(self, key: Hashable, kept: Parked) -> None:
+        """Take in again what :meth:`park` gave."""
+        assert isinstance(kept, Lane)
+        kept.key = key
+        if kept.course.finished:
+            self._begin(kept)
+        else:
+            self._enter(kept)
+
+    def park(self, key: Hashable) -> Parked:
+        """Take a lane out. Called between two steps or while events are gone through, never during its epoch."""
+        lane = self._all.pop(key)
+        if key in self._home:
+            self._take_out(lane)
+        elif lane in self._waiting.get(lane.bucket, ()):
+            self._waiting[lane.bucket].remove(lane)
+        return lane
+
+    def drop(self, key: Hashable) -> None:
+        """Forget a lane."""
+        if key in self._all:
+            self.park(key).close()
+
+    def stop(self) -> None:
+        """Let epochs that are being computed end early, with an error; may be called from any thread."""
+        for _, block, _ in list(self._flying):
+            block.abandoned = True
+
+    def close(self) -> None:
+        """End; what is still in work is lost."""
+        self.stop()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._all.clear()
+        self._blocks.clear()
+        self._home.clear()
+
+    def _begin(self, lane: Lane) -> None:
+        self._all[lane.key] = lane
+        for event in self._go_on(lane):
+            self._said.append(event)
+
+    def _enter(self, lane: Lane) -> None:
+        self._all[lane.key] = lane
+        self._waiting.setdefault(lane.bucket, deque()).append(lane)
+
+    # -- work ------------------------------------------------------------------------------------------------------
+
+    def step(self) -> Iterable[LaneEvent]:
+        """Wait for the oldest epoch in work and tell what it gave; each lane's events come in their order.
+
+        Lanes that are parked or dropped while these events are gone through have no more of them.
+        """
+        if not self._said:
+            self._arrange()
+            if not self._flying:
+                return
+            bucket, block, future = self._flying.popleft()
+            block.busy = False
+            try:
+                outcomes = future.result()
+            except Abandoned:
+                return
+            except Exception as error:
+                self._failed(bucket, block, error)
+                outcomes = []
+            for outcome in outcomes:
+                yield from self._heard(outcome)
+        while self._said:
+            event = self._said.popleft()
+            if event.item is None:
+                self._all.pop(event.key, None)
+            yield event
+
+    def _heard(self, outcome: Outcome) -> Iterable[LaneEvent]:
+        lane = outcome.lane
+        if outcome.metrics is None:
+            self._take_out(lane)
+            del self._all[lane.key]
+            yield self._failure(lane, outcome.error)
+            return
+        if lane.course.finished:
+            self._take_out(lane)
+            lane.finish()
+        item = lane.evaluation.observe(outcome.metrics, lane.course)
+        if item is not None:
+            yield LaneEvent(lane.key, item=item)
+        if lane.course.finished and self._all.get(lane.key) is lane:  # or it was stopped by what it reported
+            del self._all[lane.key]
+            yield from self._go_on(lane)
+
+    def _go_on(self, lane: Lane) -> Iterable[LaneEvent]:
+        """A training has ended: the trial's next one, or its end."""
+        try:
+            more = lane.next_job()
+        except Exception as error:
+            yield self._failure(lane, error)
+            return
+        if more:
+            self._enter(lane)
+        else:
+            yield lane.end()
+
+    def _take_out(self, lane: Lane) -> None:
+        self._home.pop(lane.key).remove(lane)
+
+    def _failure(self, lane: Lane, error: Exception | None) -> LaneEvent:
+        """What the evaluation makes of an error, as it would alone: a value with a reason, or the error itself."""
+        assert error is not None
+        reason = lane.evaluation.fail_reason(error)
+        if reason is None:
+            return lane.end(error)
+        attributes = (("fail_reason", reason), *lane.evaluation.attributes.items())
+        return LaneEvent(lane.key, value=float("nan"), attributes=attributes, seconds=lane.seconds)
+
+    def _failed(self, bucket: Bucket, block: Block, error: Exception) -> None:
+        """A stack could not be computed: two of half its width can perhaps; a lane that fails alone has the error.
+
+        So too little memory means fewer lanes, and a network that raises takes nobody with it.
+        """
+        lanes = block.held
+        self._blocks[bucket].remove(block)
+        block.lanes = []
+        if isinstance(error, torch.OutOfMemoryError) and torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        for lane in lanes:
+            del self._home[lane.key]
+            if len(lanes) == 1:
+                self._said.append(self._failure(lane, error))
+            else:
+                lane.most = max(1, len(lanes) // 2)
+                self._waiting.setdefault(bucket, deque()).appendleft(lane)
+        if len(lanes) > 1:
+            _logger.warning("A stack of %d lanes failed (%s); it is halved.", len(lanes), _short(error))
+
+    # -- which lanes go where --------------------------------------------------------------------------------------
+
+    def _arrange(self) -> None:
+        """Fill what is idle, make blocks for what is left, and hand out the next epochs."""
+        for bucket in list(self._blocks):
+            self._settle(bucket)
+        for bucket in [b for b, lanes in self._waiting.items() if lanes]:
+            self._place(bucket)
+        for bucket, blocks in self._blocks.items():
+            for block in blocks:
+                if not block.busy and block.held:
+                    block.busy = True
+                    self._flying.append((bucket, block, self._threads.submit(block.epoch)))
+
+    def _settle(self, bucket: Bucket) -> None:
+        """Idle blocks are dissolved when their lanes would be faster in others: too empty, or too narrow."""
+        blocks = self._blocks[bucket]
+        waiting = self._waiting.get(bucket, ())
+        for block in [b for b in blocks if not b.busy]:
+            others = sum(b.capacity - len(b.held) for b in blocks if b is not block)
+            crowded = self._active() > self.workers
+            fits = self.planner.width(bucket, len(block.held) + len(waiting))
+            if not block.held or fits < block.capacity or (crowded and 0 < len(block.held) <= others):
+                for lane in block.held:
+                    block.remove(lane)
+                    del self._home[lane.key]
+                    self._waiting.setdefault(bucket, deque()).append(lane)
+                blocks.remove(block)
+        if not blocks:
+            del self._blocks[bucket]
+
+    def _place(self, bucket: Bucket) -> None:
+        waiting = self._waiting[bucket]
+        blocks = self._blocks.setdefault(bucket, [])
+        for block in blocks:
+            while not block.busy and waiting and len(block.held) < min(block.capacity, _most(waiting[0])):
+                self._put(waiting.popleft(), block)
+        room = sum(b.capacity - len(b.held) for b in blocks if b.busy)
+        while waiting and (room < len(waiting) or self._active() < self.workers):
+            free = max(1, self.workers - self._active())
+            most = min(_most(lane) for lane in waiting)
+            wanted = min(-(-len(waiting) // free), most)
+            block = self.planner.block(waiting[0].job, bucket, wanted)
+            blocks.append(block)
+            while waiting and len(block.held) < min(block.capacity, wanted):
+                self._put(waiting.popleft(), block)
+        if not blocks:
+            del self._blocks[bucket]
+
+    def _put(self, lane: Lane, block: Block) -> None:
+        block.add(lane)
+        self._home[lane.key] = block
+
+    def _active(self) -> int:
+        return sum(bool(b.held) for blocks in self._blocks.values() for b in blocks)
+
+
+def _most(lane: Lane) -> int:
+    return lane.most if lane.most is not None else 1 << 30
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:300]
