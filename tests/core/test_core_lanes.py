@@ -1,4 +1,4 @@
-"""Studies whose trials are evaluated side by side: the executor's half of lanes, with a runner that needs no network."""
+"""Studies whose trials are evaluated side by side: the executor's half of lanes, with a runner without networks."""
 
 from __future__ import annotations
 
@@ -287,6 +287,7 @@ def test_the_contract_of_a_lane_is_kept_in_order() -> None:
             for key in deque(self.held):
                 yield LaneEvent(key, item=1.0)
                 yield LaneEvent(key, item=2.0)
+                self.held.pop(key, None)
                 yield LaneEvent(key, value=2.0)
 
     class Chatty(Problem):
