@@ -85,6 +85,29 @@ class Condition:
             shown = {name: params[name] for name in sorted(self.names)}
             raise InvalidValueError(f"The condition {self.text!r} cannot be evaluated for {shown}: {error}.") from None
 
+    def given(self, known: Mapping[str, Any]) -> bool | str:
+        """What is left of the condition when these parameters are active and have these (plain) values.
+
+        Returns:
+            True or False if that decides it, else a condition that reads the others only.
+        """
+        if self.names <= known.keys():
+            return self(known)
+        if not self.names & known.keys():
+            return self.text
+        tree = ast.parse(self.text.strip(), mode="eval")
+        return ast.unparse(_Filled(known).visit(tree))
+
+
+class _Filled(ast.NodeTransformer):
+    """Puts values in the place of names."""
+
+    def __init__(self, known: Mapping[str, Any]) -> None:
+        self._known = known
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(self._known[node.id]) if node.id in self._known else node
+
 
 def _evaluate(node: ast.expr, params: Mapping[str, Any]) -> Any:
     match node:

@@ -151,7 +151,7 @@ def test_a_network_for_a_data_set_and_with_hyperparameters() -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["lenet6"], "Unknown model 'lenet6'; known: cnn, lenet5. Did you mean 'lenet5'?"),
+        (["lenet6"], "Unknown model 'lenet6'; known: cnn, lenet5, mlp, rnn. Did you mean 'lenet5'?"),
         (["lenet5", "--data", "mnst"], "Unknown data set 'mnst'"),
         (["lenet5", "--data", "digits", "--input", "1x8x8"], "not both"),
         (["lenet5", "--input", "3x32"], "channels x height x width"),

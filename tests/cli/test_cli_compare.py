@@ -73,7 +73,7 @@ def test_the_problem_may_keep_seeds_of_its_own(tmp_path: Path) -> None:
 def test_the_example_is_valid() -> None:
     path = Path(__file__).parents[2] / "examples" / "compare.yaml"
     entries = experiment.load(str(path))
-    assert set(entries) == set(experiment._TYPES)
+    assert set(entries) == set(experiment._TYPES) - {"lanes"}
     problem = experiment.make_problem(experiment.merged(entries, {}))
     assert list(problem.space) == ["lr", "momentum"]
     assert experiment.methods_of(entries) == ["grid", "random", "sobol", "pso"]
@@ -82,8 +82,8 @@ def test_the_example_is_valid() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("trails: 3", "Unknown key 'trails'; known: problem, space, methods, trials, repeats, epochs, seed, out, jobs. "
-                      "Did you mean 'trials'?"),
+        ("trails: 3", "Unknown key 'trails'; known: problem, space, methods, trials, repeats, epochs, seed, out, jobs, "
+                      "lanes. Did you mean 'trials'?"),
         ("a: 1\nb: 2", "Unknown keys 'a', 'b'; known: problem"),
         ("problem: {dta: digits}", "Unknown key 'problem.dta'; known in 'problem': data, model, batch_size"),
         ("problem: {epochs: 3}", "Unknown key 'problem.epochs'"),
@@ -93,7 +93,7 @@ def test_the_example_is_valid() -> None:
         ("trials: 2.5", "'trials' must be an integer of at least 1, but is 2.5"),
         ("repeats: true", "'repeats' must be an integer of at least 1, but is True"),
         ("problem: digits", "'problem' must be a mapping"),
-        ("space: [1]", "'space' must be small, medium, large, or a mapping"),
+        ("space: [1]", "'space' must be small, medium, all, or a mapping"),
         ("methods: 3", "'methods' must be a list"),
         ("out: 3", "'out' must be the path of a folder"),
         ("trials: 3\ntrials: 4", "line 2: the key 'trials' stands twice"),
@@ -116,7 +116,7 @@ def test_mistakes_in_a_file_name_the_file_and_the_path(text: str, message: str, 
     [
         (["--data", "digts"], "Unknown data set 'digts'"),
         (["--model", "lenet"], "Unknown model 'lenet'"),
-        (["--space", "tiny"], "Unknown size of a space 'tiny'; known: small, medium, large"),
+        (["--space", "tiny"], "Unknown size of a space 'tiny'; known: small, medium, all"),
         (["--space", '{"lr": {"type": "float", "low": -1, "high": 1}}'], "lr must be positive"),
         (["--space", '{"lrr": {"type": "float", "low": 0.1, "high": 1}}'], "'lrr'"),
         (["--methods", "randm"], "Unknown sampler 'randm'"),

@@ -24,6 +24,10 @@ class Evaluation(Parked):
     def loss(self):
         return (self.x - self.seed % 100 / 100) ** 2 / max(self.step, 1)
 
+    @property
+    def outcome(self):
+        return {"test_loss": 2 * self.loss, "loss": self.loss}
+
 
 class Runner:
     def __init__(self, problem, lanes):
@@ -49,8 +53,7 @@ class Runner:
             yield LaneEvent(key, item={"loss": evaluation.loss})
             if evaluation.step == EPOCHS and key in self.held:
                 del self.held[key]
-                value = {"test_loss": 2 * evaluation.loss, "loss": evaluation.loss} if evaluation.test else None
-                yield LaneEvent(key, value=value, seconds=0.5)
+                yield LaneEvent(key, seconds=0.5)
 
     def drop(self, key):
         self.held.pop(key, None)
@@ -86,7 +89,7 @@ class Problem(FunctionProblem):
         def test(params, seed):
             evaluation = Evaluation(params["x"], seed)
             evaluation.step = EPOCHS
-            return {"test_loss": 2 * evaluation.loss, "loss": evaluation.loss}
+            return evaluation.outcome
 
         return test
 

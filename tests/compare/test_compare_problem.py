@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from tunesmith import Categorical, Float, Space, create_study
+from tunesmith._fingerprint import fingerprint
 from tunesmith.compare import FunctionProblem
-from tunesmith.compare.fingerprint import fingerprint
 from tunesmith.compare.problem import description_of, title_of
 
 SPACE = Space({"x": Float(0, 1)})
@@ -206,7 +206,7 @@ def test_a_lambda_is_not_told_by_what_stands_beside_it():
 
 def test_fingerprints_are_the_same_in_every_process():
     text = "f = lambda t: [t.x in {'a', 'b', 'c', 'd'}, (lambda y: y in {'e', 'f', 'g'}), (1, 2.0, None)]"
-    code = f"from tunesmith.compare.fingerprint import fingerprint as p\nn = {{}}\nexec({text!r}, n)\nprint(p(n['f']))"
+    code = f"from tunesmith._fingerprint import fingerprint as p\nn = {{}}\nexec({text!r}, n)\nprint(p(n['f']))"
     found = {
         subprocess.run([sys.executable, "-c", code], env=_environment(seed), capture_output=True, text=True).stdout
         for seed in "123"

@@ -446,6 +446,7 @@ Y = np.array([0, 1, 2, 0, 1, 2])
         ({"images": np.full(X.shape, np.nan)}, InvalidValueError, "6 of 6 hold NaN"),
         ({"test_images": np.full(X.shape, np.inf)}, InvalidValueError, "test images: 6 of 6"),
         ({"test_images": np.zeros((6, 1, 3, 2), np.uint8)}, InvalidValueError, "test images"),
+        ({"test_images": np.zeros(X.shape)}, InvalidTypeError, "training images are uint8, test images float32"),
         ({"n_classes": 1}, InvalidValueError, "at least 2"),
         ({"validation": np.array([0, 0])}, InvalidValueError, "different"),
         ({"validation": np.array([6])}, InvalidValueError, r"0\.\.5"),

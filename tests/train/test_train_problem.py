@@ -11,13 +11,15 @@ import sys
 from typing import Any
 
 import pytest
+from torch import nn
 
 import tunesmith
+import tunesmith as ts
 from tunesmith import train
 from tunesmith.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError, MissingDependencyError
 from tunesmith.space import Space
-from tunesmith.train import Problem, loop, preparation
+from tunesmith.train import Problem, job, preparation
 from tunesmith.trial import FixedTrial, TrialState
 
 GOOD = {"lr": 0.03, "momentum": 0.9}
@@ -36,28 +38,40 @@ def test_default_space_is_two_continuous_parameters() -> None:
 
 def test_ready_spaces() -> None:
     medium = Problem(model="cnn", space="medium").space
-    assert list(medium) == ["lr", "momentum", "weight_decay", "batch_size", "dropout"]
-    large = Problem(space="large")
-    assert large.space.conditions == {"momentum": "optimizer == 'sgd'"}
-    assert {"activation", "pooling", "dropout"} <= set(large.space)
-    assert large.fixed == {}
-    with pytest.raises(InvalidValueError, match="known: small, medium, large"):
-        Problem(space="tiny")
+    assert set(medium) > {"lr", "momentum", "weight_decay", "batch_size", "schedule", "dropout"}
+    everything = Problem(space="all")
+    assert everything.space.conditions["momentum"] == "optimizer in ('sgd', 'rmsprop')"
+    assert {"loss", "normalize", "mixup", "patience", "activation", "pooling", "dropout"} <= set(everything.space)
+    assert everything.fixed == {}
+    with pytest.raises(InvalidValueError, match="known: small, medium, all"):
+        Problem(space="large")
 
 
 def test_fixed_values_leave_a_ready_space() -> None:
-    problem = Problem(space="large", optimizer="sgd", fixed={"batch_size": 32, "pooling": "max"})
-    assert not {"optimizer", "batch_size", "pooling"} & set(problem.space)
-    assert problem.space.conditions == {}
+    fixed = {"batch_size": 32, "pooling": "max", "schedule": "constant", "loss": "hinge"}
+    problem = Problem(space="all", optimizer="sgd", fixed=fixed)
+    assert not {*fixed, "optimizer", "gamma", "focal_gamma", "beta_1"} & set(problem.space)
     assert "momentum" in problem.space
-    assert problem.fixed == {"batch_size": 32, "pooling": "max", "optimizer": "sgd"}
-    assert "momentum" not in Problem(space="large", optimizer="adam").space
+    assert "momentum" not in problem.space.conditions
+    assert problem.fixed == {**fixed, "optimizer": "sgd"}
+    assert "momentum" not in Problem(space="all", optimizer="adam").space
+
+
+def test_what_is_not_used_is_not_written_down() -> None:
+    """Hyperparameters of other optimizers are no part of a problem, so that they may change without changing it."""
+    assert "momentum" not in Problem(space=None, optimizer="adam").fixed
+    sgd = Problem(space=None).fixed
+    assert not {"beta_1", "rho", "gamma", "focal_gamma"} & set(sgd)
+    assert {"momentum", "label_smoothing", "normalize"} <= set(sgd)
 
 
 def test_json_round_trip() -> None:
     for problem in (
         Problem(),
-        Problem(space="large", model="cnn", data="digits", epochs=3, n_train=100, split_seed=None, threads=None),
+        Problem(space="all", model="cnn", data="digits", epochs=3, n_train=100, split_seed=None, threads=None),
+        Problem(objective="accuracy", metrics=["f1", "val_top_3"], folds=3, fold_repeats=2, executions_per_trial=2),
+        Problem(validation="official", precision="bfloat16", device="cpu"),
+        Problem(validation=0.1, space={"epochs": IntDistribution(1, 9)}),
         Problem(space=None, fixed={"lr": 0.1, "dropout": 0.5}, optimizer="adam"),
         Problem(space={"lr": {"type": "float", "low": 0.1, "high": 0.2}}, repeat=4, seed=3),
         Problem(space={"model": CategoricalDistribution(["cnn", "lenet5"]), "seed": IntDistribution(0, 5)}),
@@ -76,6 +90,9 @@ def test_equality_sees_every_field() -> None:
         Problem(data="digits"), Problem(model="cnn"), Problem(space="medium"), Problem(epochs=11),
         Problem(batch_size=32), Problem(n_train=100), Problem(n_validation=100), Problem(n_test=100),
         Problem(split_seed=1), Problem(seed=1), Problem(repeat=1), Problem(device="cpu"), Problem(threads=2),
+        Problem(objective="f1"), Problem(metrics=["f1"]), Problem(validation=100), Problem(folds=5), Problem(folds=4),
+        Problem(folds=5, fold_repeats=2), Problem(executions_per_trial=3), Problem(precision="bfloat16"),
+        Problem(validation="official"), Problem(fixed={"patience": 3}),
     ]  # fmt: skip
     assert len({base, *changed}) == 1 + len(changed)
     assert Problem(data="fashion_mnist_small") == base
@@ -91,7 +108,7 @@ def test_problems_cannot_be_changed() -> None:
 
 
 def test_repr_shows_what_makes_it() -> None:
-    problem = Problem(space="large", epochs=3)
+    problem = Problem(space="all", epochs=3, metrics=["f1"])
     assert eval(repr(problem)) == problem
 
 
@@ -100,12 +117,16 @@ def test_repr_shows_what_makes_it() -> None:
     [
         ({"data": "fashion"}, InvalidValueError, "known: cifar10, digits, fashion-mnist"),
         ({"model": "resnet"}, InvalidValueError, "known: cnn, lenet5"),
-        ({"model": None}, InvalidTypeError, "by its name"),
-        ({"space": {"learning_rate": FloatDistribution(0, 1)}}, InvalidValueError, "known: lr, momentum, .*seed"),
+        ({"model": 3}, InvalidTypeError, "by its name .*got 3"),
+        ({"space": {"learning_rate": FloatDistribution(0, 1)}}, InvalidValueError, "known: optimizer, lr, .*seed"),
         ({"space": {"filters_1": IntDistribution(1, 3)}}, InvalidValueError, r"lenet5 cannot use: \['filters_1'\]"),
         ({"space": {"lr": FloatDistribution(0, 1)}}, InvalidValueError, "space allows .* lr must be positive"),
         ({"space": {"batch_size": FloatDistribution(1, 9)}}, InvalidTypeError, "batch_size must be an integer"),
-        ({"space": {"optimizer": CategoricalDistribution(["sgd", "x"])}}, InvalidValueError, "known: sgd, adam"),
+        (
+            {"space": {"optimizer": CategoricalDistribution(["sgd", "x"])}},
+            InvalidValueError,
+            "known: sgd, rmsprop, adam",
+        ),
         ({"space": {"data": FloatDistribution(0, 1)}}, InvalidTypeError, "choice of names"),
         ({"space": {"data": CategoricalDistribution(["x"])}}, InvalidValueError, "Unknown data set 'x'"),
         ({"space": {"model": CategoricalDistribution(["x"])}}, InvalidValueError, "Unknown model 'x'"),
@@ -113,13 +134,32 @@ def test_repr_shows_what_makes_it() -> None:
         ({"space": {"seed": IntDistribution(-1, 1)}}, InvalidValueError, "non-negative integers"),
         ({"space": 3}, InvalidTypeError, "3"),
         ({"space": {"lr": FloatDistribution(0.1, 1)}, "fixed": {"lr": 0.1}}, InvalidValueError, "both fixed"),
-        ({"fixed": {"width": 3}}, InvalidValueError, r"\['width'\]; known: lr"),
+        ({"fixed": {"width": 3}}, InvalidValueError, r"\['width'\]; known: optimizer, lr"),
         ({"fixed": {"weight_decay": -1}}, InvalidValueError, "not negative"),
         ({"fixed": {"dropout": [0.1]}}, InvalidTypeError, "plain value"),
         ({"fixed": [("lr", 0.1)]}, InvalidTypeError, "mapping"),
         ({"fixed": {"batch_size": 8}, "batch_size": 8}, InvalidValueError, "given twice"),
-        ({"optimizer": "adam", "fixed": {"momentum": 0.9}}, InvalidValueError, "no momentum"),
-        ({"optimizer": "adam", "space": {"momentum": FloatDistribution(0, 0.9)}}, InvalidValueError, "no momentum"),
+        ({"optimizer": "adam", "fixed": {"momentum": 0.9}}, InvalidValueError, "no 'momentum' to set"),
+        ({"optimizer": "adam", "space": {"momentum": FloatDistribution(0, 0.9)}}, InvalidValueError, "no 'momentum'"),
+        ({"fixed": {"gamma": 0.9}}, InvalidValueError, "schedule 'constant' has no 'gamma'"),
+        ({"space": {"epochs": IntDistribution(0, 3)}}, InvalidValueError, "'epochs' in a space must be positive"),
+        ({"objective": "val_acuracy"}, InvalidValueError, "'acuracy'; known: loss, accuracy.*mean 'accuracy'"),
+        ({"objective": "train_loss"}, InvalidValueError, "Unknown metric 'train_loss'"),
+        ({"objective": None}, InvalidTypeError, "None"),
+        ({"metrics": "f1"}, InvalidTypeError, "list of names"),
+        ({"metrics": ["f1", "f2"]}, InvalidValueError, "'f2'; known"),
+        ({"validation": "offical"}, InvalidValueError, "or 'official', not 'offical'"),
+        ({"validation": 0}, InvalidValueError, "at least 1"),
+        ({"validation": 1.5}, InvalidValueError, r"share must be in \(0, 1\)"),
+        ({"validation": True}, InvalidValueError, "True"),
+        ({"validation": 100, "split_seed": None}, InvalidValueError, "give a split_seed"),
+        ({"validation": "official", "n_test": 5}, InvalidValueError, "no test part is left"),
+        ({"folds": 1}, InvalidValueError, "folds must be at least 2"),
+        ({"folds": 5, "validation": 100}, InvalidValueError, "leave validation=100 out"),
+        ({"folds": 5, "split_seed": None}, InvalidValueError, "leave split_seed=None out"),
+        ({"fold_repeats": 2}, InvalidValueError, "fold_repeats=2 needs folds"),
+        ({"executions_per_trial": 0}, InvalidValueError, "executions_per_trial must be at least 1"),
+        ({"precision": "float8"}, InvalidValueError, "known: float32, bfloat16, float16"),
         ({"epochs": 0}, InvalidValueError, "epochs must be at least 1"),
         ({"epochs": 2.5}, InvalidTypeError, "epochs must be an integer"),
         ({"epochs": True}, InvalidTypeError, "epochs must be an integer"),
@@ -146,11 +186,19 @@ def test_from_dict_refuses_unknown_keys() -> None:
 def test_conditions_that_mix_fixed_and_searched() -> None:
     from tunesmith.train.resolve import without
 
-    space = Space({"a": IntDistribution(0, 1), "b": IntDistribution(0, 1), "c": IntDistribution(0, 1)}, {"c": "a > b"})
-    with pytest.raises(InvalidValueError, match=r"'a > b' of 'c'.*without \['a'\]"):
-        without(space, {"a": 1})
-    assert list(without(space, {"c": 1})) == ["a", "b"]
-    assert list(without(space, {"a": 0, "b": 0})) == []
+    ranges = {name: IntDistribution(0, 1) for name in "abcd"}
+    space = Space(ranges, {"c": "a > b", "d": "c == 1"})
+    assert without(space, {"a": 1}).conditions == {"c": "1 > b", "d": "c == 1"}
+    assert without(space, {"b": 0}).conditions == {"c": "a > 0", "d": "c == 1"}
+    assert list(without(space, {"c": 1})) == ["a", "b", "d"]
+    assert without(space, {"c": 1}).conditions == {}
+    assert list(without(space, {"a": 0, "b": 0})) == []  # what reads c can never be active either
+    assert without(space, {"a": 1, "b": 0}).conditions == {"d": "c == 1"}
+    texts = Space({"a": IntDistribution(-3, 3), "b": IntDistribution(0, 1), "o": ts.Categorical(["x'y", "z"])},
+                  {"b": "o == \"x'y\" and a < 0"})  # fmt: skip
+    left = without(texts, {"o": "x'y"})
+    assert [len(left.active({"a": a, "b": 1})) for a in (-1, 1)] == [2, 1]
+    assert [len(without(texts, {"a": -2}).active({"o": o, "b": 1})) for o in ("x'y", "z")] == [2, 1]
 
 
 # -- seeds -------------------------------------------------------------------------------------------------------
@@ -202,12 +250,14 @@ def test_learning_happens_on_the_shipped_subset() -> None:
 
 
 def test_evaluate_test_repeats_the_training_exactly() -> None:
-    problem = Problem(**{**DIGITS, "space": "medium"}).for_repeat(1)
-    params = {"lr": 0.02, "momentum": 0.8, "weight_decay": 1e-5, "batch_size": 32, "dropout": 0.2}
+    space = {name: FloatDistribution(0.0001, 0.9) for name in ("lr", "momentum", "dropout")}
+    problem = Problem(**DIGITS, space=space, metrics=["f1"]).for_repeat(1)
+    params = {"lr": 0.02, "momentum": 0.8, "dropout": 0.2}
     last = list(problem(FixedTrial(params, number=4)))[-1]
     result = problem.evaluate_test(params, problem.training_seed(4, params))
     assert {name: result[name] for name in problem.metrics} == last
-    assert list(result)[:2] == ["test_loss", "test_accuracy"]
+    assert list(result)[:3] == ["test_loss", "test_accuracy", "test_f1"]
+    assert problem.evaluate(params, problem.training_seed(4, params)) == last
     assert 0.5 < result["test_accuracy"] <= 1
     first = problem.evaluate_test(params, problem.training_seed(4, params), epochs=1)
     assert first["val_loss"] != last["val_loss"]
@@ -217,13 +267,14 @@ def test_the_test_part_is_touched_only_when_asked_for(monkeypatch: pytest.Monkey
     asked = []
     original = preparation.Prepared.test
 
-    def test(self: preparation.Prepared) -> loop.Part:
+    def test(self: preparation.Prepared, *arguments: Any) -> job.Part:
         asked.append(1)
-        return original(self)
+        return original(self, *arguments)
 
     monkeypatch.setattr(preparation.Prepared, "test", test)
     problem = Problem(**DIGITS)
     list(problem.train(GOOD, 0))
+    problem.fit(GOOD)
     assert asked == []
     problem.evaluate_test(GOOD, 0)
     assert asked == [1]
@@ -235,27 +286,48 @@ def test_test_images_do_not_change_a_training(monkeypatch: pytest.MonkeyPatch) -
     digits = train.load_dataset("digits")
     other = train.Dataset("digits", digits.images, digits.labels, digits.test_images * 0, digits.test_labels, 10)
     monkeypatch.setattr(preparation, "load_dataset", lambda _: other)
-    preparation._cache.clear()
-    try:
-        assert list(problem.train(GOOD, 0)) == before
-        assert problem.evaluate_test(GOOD, 0)["test_accuracy"] < 0.2
-    finally:
-        preparation._cache.clear()
+    assert list(problem.train(GOOD, 0)) == before
+    assert problem.evaluate_test(GOOD, 0)["test_accuracy"] < 0.2
 
 
 def test_conditional_parameters() -> None:
-    problem = Problem(**{**DIGITS, "space": "large", "epochs": 1})
-    rest = {"lr": 0.01, "weight_decay": 1e-5, "batch_size": 32, "filters_1": 4, "filters_2": 8, "dropout": 0.0}
-    adam = FixedTrial({**rest, "optimizer": "adam"})
+    space = Space(
+        {
+            "optimizer": CategoricalDistribution(["sgd", "adam"]),
+            "lr": FloatDistribution(0.001, 0.1),
+            "momentum": FloatDistribution(0, 0.9),
+        },
+        {"momentum": "optimizer == 'sgd'"},
+    )
+    problem = Problem(**{**DIGITS, "space": space, "epochs": 1})
+    adam = FixedTrial({"lr": 0.01, "optimizer": "adam"})
     list(problem(adam))
     assert "momentum" not in adam.params
-    sgd = FixedTrial({**rest, "optimizer": "sgd", "momentum": 0.5})
+    sgd = FixedTrial({"lr": 0.01, "optimizer": "sgd", "momentum": 0.5})
     list(problem(sgd))
     assert sgd.params["momentum"] == 0.5
     with pytest.raises(InvalidValueError, match=r"\['momentum'\] are no active parameters"):
-        problem.configuration({**rest, "optimizer": "adam", "momentum": 0.5})
+        problem.configuration({"lr": 0.01, "optimizer": "adam", "momentum": 0.5})
     with pytest.raises(InvalidValueError, match="'momentum' is missing"):
-        problem.configuration({**rest, "optimizer": "sgd"})
+        problem.configuration({"lr": 0.01, "optimizer": "sgd"})
+
+
+def test_every_configuration_of_the_largest_space_trains() -> None:
+    """Or fails with its reason: nothing else comes out of a random walk through all hyperparameters."""
+    for model in ("cnn", "mlp"):
+        problem = Problem("digits", model, "all", epochs=1, n_train=100, n_validation=50, device="cpu")
+        study = tunesmith.create_study(space=problem.space, directions=problem.directions, pruner="nop", seed=1)
+        study.optimize(problem, n_trials=15)
+        states = [trial.state for trial in study.trials]
+        assert set(states) <= {TrialState.COMPLETE, TrialState.FAIL}
+        assert states.count(TrialState.COMPLETE) >= 8
+        assert all(t.user_attrs["fail_reason"] for t in study.trials if t.state is TrialState.FAIL)
+
+
+def test_epochs_may_be_searched() -> None:
+    problem = Problem(**{**DIGITS, "space": {"epochs": IntDistribution(1, 4)}})
+    assert [len(list(problem(FixedTrial({"epochs": n})))) for n in (1, 3)] == [1, 3]
+    assert problem.evaluate({"epochs": 3}, 0, epochs=1) == problem.evaluate({"epochs": 1}, 0)
 
 
 def test_a_condition_may_come_before_what_it_reads() -> None:
@@ -277,7 +349,7 @@ def test_axes() -> None:
         "filters_1": IntDistribution(2, 20),  # lenet5 has no such thing and is built without it
     }
     problem = Problem(**{**DIGITS, "epochs": 1, "n_train": 100, "n_validation": 50, "space": space})
-    shapes = {}
+    shapes: dict[tuple[str, str], int] = {}
     for data, shape in (("digits", (1, 8, 8)), ("fashion-mnist-small", (1, 28, 28))):
         for model in ("cnn", "lenet5"):
             params = {"data": data, "model": model, "seed": 1, "lr": 0.01, "filters_1": 5}
@@ -340,12 +412,101 @@ def test_describe() -> None:
     text = Problem(**DIGITS).describe()
     for part in ("'digits': 300 training, 100 validation, 297 test", "cnn, 10,290 parameters", "lr: Float", "2 epochs"):
         assert part in text
-    assert "momentum only if optimizer == 'sgd'" in Problem(space="large").describe()
-    assert "fixed   nothing" in Problem(space="large").describe()
+    assert "fixed   optimizer='sgd', batch_size=64; defaults for the rest" in text
+    assert "measure" not in text
+    everything = Problem(space="all").describe()
+    assert "momentum only if optimizer in ('sgd', 'rmsprop')" in everything
+    assert "fixed   nothing" in everything
+    changed = Problem(**DIGITS, fixed={"dropout": 0.5, "schedule": "cosine", "batch_size": 32}).describe()
+    assert "fixed   optimizer='sgd', schedule='cosine', batch_size=32, dropout=0.5; defaults for the rest" in changed
+    measured = Problem(**DIGITS, objective="accuracy", metrics=["f1"], executions_per_trial=2).describe()
+    assert "measure val_accuracy (maximize), val_f1\n" in measured
+    assert "measure 2 trainings with different seeds for each trial\n" in measured
+    folds = Problem("digits", "cnn", folds=5, fold_repeats=3, precision="bfloat16").describe()
+    assert "measure 5-fold cross-validation, repeated 3 times" in folds
+    assert ", bfloat16" in folds
+    assert "no test is left" in Problem("digits", "cnn", validation="official").describe()
 
 
-def test_metrics_are_the_loops() -> None:
-    assert Problem(**DIGITS).metrics == loop.METRICS
+# -- what is measured ----------------------------------------------------------------------------------------------
+
+
+def test_names_and_directions_of_metrics() -> None:
+    plain = Problem(**DIGITS)
+    assert plain.metrics == ("val_loss", "val_accuracy", "train_loss", "train_accuracy")
+    assert plain.directions == ["minimize"]
+    problem = Problem(**DIGITS, objective="val_accuracy", metrics=["ece", "val_top_2", "val_loss"])
+    assert problem.metrics == (
+        "val_accuracy", "val_loss", "val_ece", "val_top_2", "train_loss", "train_accuracy",
+    )  # fmt: skip
+    assert problem.metric_names == ["val_accuracy"]
+    assert problem.directions == ["maximize"]
+    assert problem.metric_directions["val_ece"] == "minimize"
+    (first, last) = problem.train(GOOD, 0)
+    assert tuple(first) == tuple(last) == problem.metrics
+    study = tunesmith.create_study(directions=problem.directions, space=problem.space)
+    study.optimize(problem, n_trials=2)
+    assert study.best_value == max(trial.value or 0 for trial in study.trials)
+    with pytest.raises(InvalidValueError, match="'top_10' is always 1 with 10 classes"):
+        next(Problem(**DIGITS, metrics=["top_10"]).train(GOOD, 0))
+
+
+def test_mixed_precision_trains() -> None:
+    full, half = (Problem(**DIGITS, precision=p).evaluate(GOOD, 0) for p in ("float32", "bfloat16"))
+    assert half != full
+    assert half["val_accuracy"] == pytest.approx(full["val_accuracy"], abs=0.1)
+
+
+def test_official_validation_has_no_test() -> None:
+    problem = Problem(**DIGITS, validation="official")
+    assert getattr(problem, "evaluate_test", None) is None
+    with pytest.raises(AttributeError, match="the test part is what is validated on"):
+        problem.evaluate_test(GOOD, 0)
+    usual = Problem(**DIGITS)
+    assert problem.evaluate(GOOD, 0)["val_loss"] != usual.evaluate(GOOD, 0)["val_loss"]
+    assert len(list(problem.train(GOOD, 0))) == 2
+
+
+def test_size_of_the_validation_part() -> None:
+    assert "1100 training, 400 validation" in Problem("digits", "cnn", validation=400).describe()
+    assert "1350 training, 150 validation" in Problem("digits", "cnn", validation=0.1).describe()
+
+
+# -- a model of one's own ------------------------------------------------------------------------------------------
+
+
+def make_net(input_shape: tuple[int, int, int], n_classes: int, width: int = 8) -> nn.Module:
+    """A network as a user would write it, with torch's own initialisation."""
+    channels, height, wide = input_shape
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(channels * height * wide, width), nn.ReLU(), nn.Linear(width, n_classes)
+    )
+
+
+def make_other(input_shape: tuple[int, int, int], n_classes: int, width: int = 8) -> nn.Module:
+    """Another one."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(input_shape[0] * input_shape[1] * input_shape[2], n_classes))
+
+
+def test_a_function_as_the_model() -> None:
+    own = {**DIGITS, "model": make_net}
+    problem = Problem(**own, space={"lr": FloatDistribution(0.001, 0.5), "width": IntDistribution(4, 64)})
+    params = {"lr": 0.1, "width": 32}
+    assert sum(p.numel() for p in problem.network(params).parameters()) == 64 * 32 + 32 + 32 * 10 + 10
+    found = problem.evaluate(params, 3)
+    assert found == problem.evaluate(params, 3)
+    assert found["val_accuracy"] > 0.6
+    assert "make_net, 610 parameters" in problem.describe()
+    assert problem == Problem.from_dict(json.loads(json.dumps(problem.to_dict())), model=make_net)
+    assert pickle.loads(pickle.dumps(problem)) == problem
+    assert problem.for_repeat(1).for_repeat(0) == problem
+    assert problem != Problem(**{**own, "model": make_other}, space=problem.space)
+    with pytest.raises(InvalidValueError, match=r"hand it in: Problem\.from_dict"):
+        Problem.from_dict(problem.to_dict())
+    with pytest.raises(InvalidValueError, match="its source differs"):
+        Problem.from_dict(problem.to_dict(), model=make_other)
+    with pytest.raises(InvalidValueError, match=r"make_net cannot use: \['depth'\]"):
+        Problem(**own, space={"depth": IntDistribution(1, 2)})
 
 
 # -- the room ----------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def compare(
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="Network. Default: lenet5.")] = None,
     space: Annotated[
         str | None,
-        typer.Option("--space", metavar="NAME|JSON|FILE", help="small (default), medium, large, or parameters."),
+        typer.Option("--space", metavar="NAME|JSON|FILE", help="small (default), medium, all, or parameters."),
     ] = None,
     methods: Annotated[
         str | None,

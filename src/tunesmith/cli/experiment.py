@@ -7,7 +7,7 @@ The file, everything in it optional::
       model: lenet5
       n_train: 500
       fixed: {batch_size: 64}
-    space: small        # or small, medium, large, or a mapping
+    space: small        # or small, medium, all, or a mapping
       # lr: {type: float, low: 1e-4, high: 1e-1, log: true}
     methods: [grid, random, sobol, "pso(topology=ring)"]
     trials: 9           # of each method in each repeat
@@ -43,7 +43,7 @@ def _count(low: int, also: int | str | None = None) -> tuple[Callable[[Any], boo
 
 _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "problem": (lambda v: isinstance(v, Mapping), "a mapping such as {data: fashion-mnist-small, model: lenet5}"),
-    "space": (lambda v: isinstance(v, (str, Mapping)), "small, medium, large, or a mapping parameter -> {type, ...}"),
+    "space": (lambda v: isinstance(v, (str, Mapping)), "small, medium, all, or a mapping parameter -> {type, ...}"),
     "methods": (lambda v: isinstance(v, (str, list, Mapping)), "a list such as [random, sobol]"),
     "trials": _count(1),
     "repeats": _count(1),

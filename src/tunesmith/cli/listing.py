@@ -63,7 +63,7 @@ def _pruners() -> dict[str, str]:
 def _training() -> dict[str, dict[str, str]]:
     try:
         from tunesmith.train import datasets, models
-        from tunesmith.train.hyperparameters import SIZES
+        from tunesmith.train.spaces import SIZES
     except MissingDependencyError as error:
         return {"data sets, models": {"none": str(error)}}
     return {

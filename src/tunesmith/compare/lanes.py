@@ -143,9 +143,10 @@ class LaneProblem:
 
     def evaluate_test(self, params: Any, training_seed: int) -> Any:
         """The test metrics, of a training in a lane."""
-        reports = self._pool.evaluate(self._problem.test_evaluation(params, training_seed))
+        evaluation = self._problem.test_evaluation(params, training_seed)
+        reports = self._pool.evaluate(evaluation)
         while True:
             try:
                 next(reports)
-            except StopIteration as end:
-                return end.value.value
+            except StopIteration:
+                return evaluation.outcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunesmith import events as ev
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tunesmith.storages import BaseStorage
+    from tunesmith.study._confirm import Confirmation
 
 _logger = logging.get_logger("tunesmith.study")
 _ATTRS = (
@@ -372,6 +373,27 @@ class Study:
             if (row := history.best_row) is not None:
                 text += f" Best is trial {int(history.number[row])} with value: {history.Y[row, 0]}."
         return text
+
+    def confirm(
+        self, problem: Any, top: int = 5, repeats: int = 10, *, on_progress: Callable[[int, int], None] | None = None
+    ) -> Confirmation:
+        """The final report: train the best configurations again on fresh seeds, and measure them on the test part.
+
+        The outcome of each training is kept as an attribute of the study, so an interrupted call goes on where it was.
+
+        Args:
+            problem: what the study has optimized, a :class:`tunesmith.train.Problem` or alike: it has
+                ``confirmation_seed(number)`` and ``evaluate_test(params, training_seed) -> {metric: value}``.
+            top: how many of the best configurations (with different parameters).
+            repeats: fresh trainings of each.
+            on_progress: called with (trainings done, all of them) after each.
+
+        Raises:
+            InvalidTypeError: no such problem. InvalidValueError: no complete trial, or impossible numbers.
+        """
+        from tunesmith.study._confirm import confirm
+
+        return confirm(self, problem, top, repeats, on_progress)
 
     # -- by hand ------------------------------------------------------------------------------------------------
 

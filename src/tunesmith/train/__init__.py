@@ -12,23 +12,38 @@ from tunesmith.exceptions import MissingDependencyError
 
 if TYPE_CHECKING:
     from tunesmith.train.dataset import Dataset, datasets, load_dataset
-    from tunesmith.train.errors import DataDamagedError, DataNotFoundError, TrainingDivergedError
+    from tunesmith.train.describing import describe_space
+    from tunesmith.train.errors import (
+        DataDamagedError,
+        DataNotFoundError,
+        InvalidArchitectureError,
+        TrainingDivergedError,
+    )
     from tunesmith.train.hyperparameters import Hyperparameters
-    from tunesmith.train.model_families import build_model, models
+    from tunesmith.train.model_families import build_model, family, models
     from tunesmith.train.network_summary import ModelSummary, summary
     from tunesmith.train.problem import Problem
-    from tunesmith.train.splitting import Split, split
+    from tunesmith.train.saving import Trained, load
+    from tunesmith.train.splitting import Split, k_fold, split
 
-_HOME = {
-    "Dataset": "dataset", "datasets": "dataset", "load_dataset": "dataset", "DataDamagedError": "errors",
-    "DataNotFoundError": "errors", "TrainingDivergedError": "errors", "Hyperparameters": "hyperparameters",
-    "build_model": "model_families", "models": "model_families", "ModelSummary": "network_summary",
-    "summary": "network_summary", "Problem": "problem", "Split": "splitting", "split": "splitting",
-}  # fmt: skip
+#: Module -> what it gives to the room.
+_HOMES = {
+    "dataset": ("Dataset", "datasets", "load_dataset"),
+    "describing": ("describe_space",),
+    "errors": ("DataDamagedError", "DataNotFoundError", "InvalidArchitectureError", "TrainingDivergedError"),
+    "hyperparameters": ("Hyperparameters",),
+    "model_families": ("build_model", "family", "models"),
+    "network_summary": ("ModelSummary", "summary"),
+    "problem": ("Problem",),
+    "saving": ("Trained", "load"),
+    "splitting": ("Split", "k_fold", "split"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "DataDamagedError", "DataNotFoundError", "Dataset", "Hyperparameters", "ModelSummary", "Problem", "Split",
-    "TrainingDivergedError", "build_model", "datasets", "load_dataset", "models", "split", "summary",
+    "DataDamagedError", "DataNotFoundError", "Dataset", "Hyperparameters", "InvalidArchitectureError", "ModelSummary",
+    "Problem", "Split", "Trained", "TrainingDivergedError", "build_model", "datasets", "describe_space", "family",
+    "k_fold", "load", "load_dataset", "models", "split", "summary",
 ]  # fmt: skip
 
 

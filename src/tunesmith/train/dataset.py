@@ -40,7 +40,7 @@ class Dataset:
     The arrays are made read-only: a data set is shared by all trials of a process.
 
     Raises:
-        InvalidTypeError: images that are not numbers, labels that are not integers.
+        InvalidTypeError: images that are not numbers or of two kinds, labels that are not integers.
         InvalidValueError: wrong shapes, no images, labels out of range, NaN or infinite pixels.
     """
 
@@ -66,6 +66,11 @@ class Dataset:
         if self.images.shape[1:] != self.test_images.shape[1:]:
             raise InvalidValueError(
                 f"{self.name}: training images are {self.images.shape[1:]}, test images {self.test_images.shape[1:]}."
+            )
+        if self.images.dtype != self.test_images.dtype:
+            raise InvalidTypeError(
+                f"{self.name}: training images are {self.images.dtype}, test images {self.test_images.dtype}; "
+                "both must be uint8 or both float32."
             )
         if self.validation is not None:
             object.__setattr__(self, "validation", _rows(self.validation, len(self.labels), self.name))

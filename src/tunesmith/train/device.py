@@ -10,6 +10,9 @@ import torch
 
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 
+#: "float32", or mixed precision: weights in float32, most of the arithmetic in this type.
+PRECISIONS = ("float32", "bfloat16", "float16")
+
 _lock = threading.Lock()
 _inside = 0
 _before = (False, False)
@@ -30,6 +33,20 @@ def choose(device: str) -> torch.device:
     if device not in here and not (device == "cuda" and has_cuda):
         raise InvalidValueError(f"There is no device {device!r} on this machine; there are: {', '.join(here)}.")
     return torch.device(device)
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Whether trainings can have this precision on this device.
+
+    Raises:
+        InvalidValueError: they cannot; the message says which they can have.
+    """
+    if precision not in PRECISIONS:
+        raise InvalidValueError(f"Unknown precision {precision!r}; known: {', '.join(PRECISIONS)}.")
+    if precision == "float16" and device.type != "cuda":
+        raise InvalidValueError(
+            f"float16 needs CUDA, where the loss can be scaled; on {device.type!r} use 'bfloat16' or 'float32'."
+        )
 
 
 @contextmanager

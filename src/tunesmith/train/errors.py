@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunesmith.exceptions import TunesmithError
+from tunesmith.exceptions import InvalidValueError, TunesmithError
 
 
 class DataNotFoundError(TunesmithError, FileNotFoundError):
@@ -22,3 +22,7 @@ class TrainingDivergedError(TunesmithError, ArithmeticError):
 
     def __reduce__(self) -> tuple[type[TrainingDivergedError], tuple[str, int]]:
         return type(self), (str(self), self.epoch)  # both arguments survive the way back from a worker process
+
+
+class InvalidArchitectureError(InvalidValueError):
+    """A network that cannot be built for this input: nothing would be left of the image, or the output does not fit."""

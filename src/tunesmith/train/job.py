@@ -71,14 +71,8 @@ class Seeds:
     @classmethod
     def of(cls, training_seed: int) -> Seeds:
         """Those of a training seed. (The network's weights have a seed of their own, see ``loop.network_seed``.)"""
-        return cls(
-            counter.key(training_seed, 1), counter.key(training_seed, 2), int.from_bytes(_bytes(training_seed), "little")
-        )
-
-
-def _bytes(training_seed: int) -> bytes:
-    first, second = counter.key(training_seed, 3)
-    return first.to_bytes(4, "little") + (second >> 1).to_bytes(4, "little")
+        low, high = counter.key(training_seed, 3)
+        return cls(counter.key(training_seed, 1), counter.key(training_seed, 2), low + ((high >> 1) << 32))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,160 +1,323 @@
-"""The training loop: minibatch gradient descent on cross-entropy, one epoch at a time.
+"""The training loop: minibatch gradient descent, one epoch at a time. It is what lanes are compared with.
 
-Everything that is drawn (the order of the images, dropout masks, initial weights) comes from generators seeded by the
-training seed, so the same configuration, data, seed, device and number of threads give the same metrics, bit for bit.
-torch's global random numbers are neither read nor advanced.
+Everything that is drawn (the order of the images, dropout masks, augmentation) is computed from keys of the training's
+seed and from the number of the step, so the same configuration, data, seed, device and number of threads give the same
+metrics, bit for bit, also when the training was interrupted after any epoch. torch's global random numbers are neither
+read nor advanced.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from tunesmith.train.dataset import ImageArray, IndexArray
-from tunesmith.train.device import working
-from tunesmith.train.errors import TrainingDivergedError
-from tunesmith.train.hyperparameters import Hyperparameters
+from tunesmith.exceptions import InvalidValueError, TunesmithError
+from tunesmith.train import counter, layers, losses, metrics
+from tunesmith.train.augmentation import Augmentation
+from tunesmith.train.device import check_precision, working
+from tunesmith.train.errors import InvalidArchitectureError, TrainingDivergedError
+from tunesmith.train.job import Job, Part
+from tunesmith.train.optimizers import Optimizer
+from tunesmith.train.schedules import Schedule
 
-#: What each epoch yields, in this order. The first is the objective.
-METRICS = ("val_loss", "val_accuracy", "train_loss", "train_accuracy")
+#: What every epoch measures on the training part, after the metrics of the validation part.
+TRAIN_METRICS = ("train_loss", "train_accuracy")
 #: Images that are evaluated at a time; a constant, because it decides the order of summation.
-_EVALUATION_BATCH = 500
+EVALUATION_BATCH = 500
+#: torch has no class of errors for shapes that do not fit each other; this is how they sound.
+_MISFIT = re.compile(r"shape|size|channel|dimension", re.IGNORECASE)
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Images and labels on the device.
+def network_seed(training_seed: int) -> int:
+    """The seed of the network's initial weights, below 2**62. (:class:`~tunesmith.train.job.Seeds` has the others.)"""
+    (seed,) = np.random.SeedSequence(training_seed).generate_state(1, np.uint64)
+    return int(seed >> 2)
 
-    Attributes:
-        images: (n, c, h, w) as stored, uint8 or float32; they are scaled batch by batch, which costs little and keeps
-            a quarter of the memory.
-        labels: (n,) int64.
-        shift, scale: (c, 1, 1) float32; the network sees ``(images - shift) * scale``.
+
+def batch_sizes(n: int, size: int) -> list[int]:
+    """Sizes of an epoch's batches of ``n`` images; the last one may be smaller.
+
+    One image that would be left alone joins the batch before it: batch normalisation has no variance of one image, and
+    its gradient would weigh as much as that of a whole batch.
     """
-
-    images: Tensor
-    labels: Tensor
-    shift: Tensor
-    scale: Tensor
-
-    def scaled(self, images: Tensor) -> Tensor:
-        """What the network sees of some of ``images``: (b, c, h, w) float32."""
-        return (images.to(torch.float32) - self.shift).mul_(self.scale)
+    sizes, rest = [size] * (n // size), n % size
+    if rest == 1 and sizes:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return sizes
 
 
-def channel_statistics(images: ImageArray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and reciprocal standard deviation of each channel, (c, 1, 1) float32; a constant channel has scale 1.
-
-    They are computed from the training part alone, so that nothing of the other parts leaks into training.
-    """
-    mean = images.mean(axis=(0, 2, 3), dtype=np.float64)
-    deviation = images.std(axis=(0, 2, 3), dtype=np.float64)
-    scale = np.where(deviation > 0, 1.0 / np.where(deviation > 0, deviation, 1.0), 1.0)
-    return mean.astype(np.float32)[:, None, None], scale.astype(np.float32)[:, None, None]
+def steps_per_epoch(job: Job) -> int:
+    """How many updates an epoch has."""
+    return len(batch_sizes(len(job.training), job.hyperparameters.batch_size))
 
 
-def to_part(
-    images: ImageArray, labels: IndexArray, statistics: tuple[np.ndarray, np.ndarray], device: torch.device
-) -> Part:
-    """Copy arrays to the device."""
-    arrays = (images, labels, *statistics)
-    return Part(*(torch.tensor(np.ascontiguousarray(array), device=device) for array in arrays))
+def order(job: Job, epoch: int) -> Tensor:
+    """The rows of the pool in the order in which an epoch (from 1) uses them: (n,) int64 on the pool's device."""
+    places = counter.permutation(counter.at_step(job.seeds.order, epoch), len(job.training))
+    return job.training.rows[torch.from_numpy(places).to(job.training.rows.device)]
 
 
-def seeds(training_seed: int) -> tuple[int, int]:
-    """The seeds of the network (weights and dropout masks) and of the order of the images, below 2**62."""
-    network, order = np.random.SeedSequence(training_seed).generate_state(2, np.uint64)
-    return int(network >> 2), int(order >> 2)
-
-
-def train(
-    network: nn.Module,
-    training: Part,
-    validation: Part,
-    hyperparameters: Hyperparameters,
-    *,
-    epochs: int,
-    order_seed: int,
-    threads: int | None = 1,
-) -> Iterator[dict[str, float]]:
-    """Train ``network`` in place.
+def seen(part: Part, rows: Tensor) -> Tensor:
+    """What the network sees of some images: (b, c, h, w) float32.
 
     Args:
-        network: images (b, c, h, w) -> logits (b, classes); it is moved to the device of ``training``.
-        training: what to learn from; every image once an epoch, in a new order, the last batch may be smaller.
-        validation: what to measure with after each epoch.
-        hyperparameters: of the optimizer.
-        epochs: how many.
-        order_seed: of the order of the images; see :func:`seeds`.
-        threads: how many threads torch may use on a CPU; None leaves its setting.
+        part: how they are scaled.
+        rows: (b,) of the pool.
+    """
+    return (part.pool.images[rows].to(torch.float32) - part.shift).mul_(part.scale)
 
-    Yields:
-        After each epoch: ``val_loss`` (mean cross-entropy over the validation part), ``val_accuracy``, and the means
-        over the epoch's batches ``train_loss`` and ``train_accuracy`` (each batch before its step, with dropout).
+
+class Course:
+    """How far a training has come: what happens at the end of an epoch, the same alone and in a lane.
+
+    Attributes:
+        schedule: of the learning rate.
+        epochs_done: how many.
+        best_epoch: the one (from 1) with the best objective so far, the first among equals; 0 before the first.
+        improved: whether that is the last one.
+        result: metrics of the last epoch; with ``patience`` those of the best one.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.schedule = Schedule(job.hyperparameters, steps_per_epoch(job), job.epochs)
+        self.epochs_done, self.best_epoch = 0, 0
+        self.result: dict[str, float] = {}
+        self._names = [name.removeprefix(metrics.VALIDATION) for name in job.metrics]
+        self._sign = 1.0 if metrics.direction(self._names[0]) == "minimize" else -1.0
+        self._best: float | None = None
+
+    @property
+    def improved(self) -> bool:
+        return 0 < self.epochs_done == self.best_epoch
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or so many in a row without improvement as ``patience`` says."""
+        patience = self.job.hyperparameters.patience
+        stopped = 0 < patience <= self.epochs_done - self.best_epoch
+        return stopped or self.epochs_done >= self.job.epochs
+
+    def observe(self, train_loss: float, train_accuracy: float, logits: Tensor) -> dict[str, float]:
+        """End an epoch.
+
+        Args:
+            train_loss, train_accuracy: means over the epoch's images.
+            logits: (n, k) of the validation part.
+
+        Returns:
+            The job's metrics, ``train_loss`` and ``train_accuracy``.
+
+        Raises:
+            TrainingDivergedError: the training loss or a logit is NaN or infinite.
+        """
+        labels = self.job.validation.labels
+        if not (math.isfinite(train_loss) and bool(logits.isfinite().all())):
+            loss = metrics.measure(["loss"], logits, labels)["loss"]
+            raise TrainingDivergedError(
+                f"Training diverged in epoch {self.epochs_done + 1}: training loss {train_loss}, validation loss "
+                f"{loss}, with {self.job.hyperparameters}. A smaller lr or momentum, or clip_norm, may help.",
+                self.epochs_done + 1,
+            )
+        measured = metrics.measure(self._names, logits, labels)
+        values = dict(zip(self.job.metrics, measured.values(), strict=True))
+        values |= dict(zip(TRAIN_METRICS, (train_loss, train_accuracy), strict=True))
+        self.epochs_done += 1
+        objective = self._sign * values[self.job.metrics[0]]
+        objective = math.inf if math.isnan(objective) else objective  # no number (an AUC of one class) is the worst
+        if self._best is None or objective < self._best:
+            self._best, self.best_epoch = objective, self.epochs_done
+        if self.improved or not self.job.hyperparameters.patience:
+            self.result = values
+        self.schedule.observe(objective)
+        return values
+
+    def state(self) -> dict[str, Any]:
+        """Plain numbers; :meth:`restore` reads them back."""
+        return {
+            "epochs_done": self.epochs_done, "best_epoch": self.best_epoch, "best": self._best,
+            "result": dict(self.result), "schedule": self.schedule.state(),
+        }  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a :meth:`state`."""
+        self.epochs_done, self.best_epoch = int(state["epochs_done"]), int(state["best_epoch"])
+        self._best = None if state["best"] is None else float(state["best"])
+        self.result = dict(state["result"])
+        self.schedule.restore(state["schedule"])
+
+
+class Training:
+    """One training, alone on its device. The network of the job is trained in place.
 
     Raises:
-        TrainingDivergedError: a loss became NaN or infinite.
+        InvalidValueError: the device does not have the precision.
     """
-    device = training.images.device
-    network.to(device)
-    if device.type == "cpu":
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 10% faster convolutions
-    optimizer = make_optimizer(network, hyperparameters)
-    random = torch.Generator().manual_seed(order_seed)
-    n, size = len(training.labels), hyperparameters.batch_size
-    for epoch in range(1, epochs + 1):
-        with working(device, threads):
-            network.train()
-            order = torch.randperm(n, generator=random).to(device)
-            images, labels = training.images[order], training.labels[order]
-            losses, hits = [], []
-            for start in range(0, n, size):
-                target = labels[start : start + size]
-                logits = network(training.scaled(images[start : start + size]))
-                loss = functional.cross_entropy(logits, target)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                losses.append(loss.detach() * len(target))
-                hits.append((logits.detach().argmax(1) == target).sum())
-            train_loss, train_accuracy = _mean(losses, n), _mean(hits, n)
-            val_loss, val_accuracy = evaluate(network, validation)
-        if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
-            raise TrainingDivergedError(
-                f"Training diverged in epoch {epoch}: training loss {train_loss}, validation loss {val_loss}, "
-                f"with {hyperparameters}. A smaller lr or momentum may help.",
-                epoch,
-            )
-        yield dict(zip(METRICS, (val_loss, val_accuracy, train_loss, train_accuracy), strict=True))
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.course = job, Course(job)
+        self._device = job.training.pool.images.device
+        check_precision(job.precision, self._device)
+        network = job.network.to(self._device)
+        if self._device.type == "cpu":
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 10% faster convolutions
+        layers.key_dropouts(network, job.seeds.dropout)
+        self._optimizer = Optimizer(network.parameters(), job.hyperparameters)
+        self._augmentation = Augmentation.of(job.hyperparameters)
+        self._scaler = _scaler() if job.precision == "float16" else None
+        self._best: dict[str, Tensor] = {}  # the weights of the best epoch, when there is patience
+
+    @property
+    def epochs_done(self) -> int:
+        """How many."""
+        return self.course.epochs_done
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or the training has stopped early. With ``patience`` the network then has the
+        weights of its best epoch."""
+        return self.course.finished
+
+    @property
+    def result(self) -> dict[str, float]:
+        """Metrics of the last epoch; with ``patience`` those of the best one."""
+        return self.course.result
+
+    def epoch(self) -> dict[str, float]:
+        """Train for one epoch and measure.
+
+        Returns:
+            The job's metrics on the validation part, then the means over the epoch's images ``train_loss`` (of the
+            loss that is trained, without penalties) and ``train_accuracy``; each batch before its step, with dropout
+            and augmentation.
+
+        Raises:
+            TrainingDivergedError: a loss became NaN or infinite.
+            InvalidArchitectureError: the images do not fit the network, or its output does not fit the classes.
+            InvalidValueError: the training has finished.
+        """
+        if self.finished:
+            raise InvalidValueError(f"This training has finished after {self.epochs_done} epochs.")
+        with working(self._device, self.job.threads):
+            train_loss, train_accuracy = self._pass(self.epochs_done + 1)
+            logits = evaluate(self.job.network, self.job.validation, self.job.precision)
+            values = self.course.observe(train_loss, train_accuracy, logits)
+            if self.job.hyperparameters.patience:
+                if self.course.improved:
+                    self._best = _copy(self.job.network.state_dict())
+                if self.finished:
+                    self.job.network.load_state_dict(self._best)
+        return values
+
+    def _pass(self, epoch: int) -> tuple[float, float]:
+        """Once through the training part; returns mean loss and accuracy."""
+        self.job.network.train()
+        rows, first = order(self.job, epoch), (epoch - 1) * steps_per_epoch(self.job)
+        batches = rows.split(batch_sizes(len(rows), self.job.hyperparameters.batch_size))
+        done = [self._step(first + i, batch) for i, batch in enumerate(batches)]
+        layers.set_step(self.job.network, None)
+        return _mean([loss for loss, _ in done], len(rows)), _mean([hits for _, hits in done], len(rows))
+
+    def _step(self, step: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """One update; returns the sum of the images' losses and how many were classified well, still on the device."""
+        job, h, part = self.job, self.job.hyperparameters, self.job.training
+        images = seen(part, rows)
+        targets = losses.targets(part.pool.labels[rows], part.pool.n_classes, h.label_smoothing)
+        if self._augmentation is not None:
+            images, targets = self._augmentation.apply(images, targets, counter.at_step(job.seeds.augmentation, step))
+        layers.set_step(job.network, step)
+        logits = _forward(job.network, images, part.pool.n_classes, job.precision)
+        loss = losses.loss(h.loss, logits, targets, h.focal_gamma).mean()
+        self._optimizer.zero_grad()
+        (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+        self._optimizer.step(self.course.schedule.lr(step), self._scaler)
+        hits = (logits.detach().argmax(1) == targets.argmax(1)).sum()
+        return loss.detach() * len(rows), hits
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the training depends on: nested dictionaries of tensors (copies) and numbers."""
+        found: dict[str, Any] = {
+            "course": self.course.state(),
+            "network": _copy(self.job.network.state_dict()),
+            "optimizer": self._optimizer.state(),
+            "best": _copy(self._best),
+        }
+        if self._scaler is not None:
+            found["scaler"] = self._scaler.state_dict()
+        return found
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the :meth:`state` of a training of an equal job, in this process or another, with the same bits.
+
+        Raises:
+            InvalidValueError: the state is that of another network or optimizer.
+        """
+        try:
+            self.job.network.load_state_dict(state["network"])
+            self._optimizer.restore(state["optimizer"])
+            self.course.restore(state["course"])
+            if self._scaler is not None:
+                self._scaler.load_state_dict(state["scaler"])
+        except (KeyError, RuntimeError) as error:
+            raise InvalidValueError(f"This state does not fit this training: {error}.") from None
+        self._best = _copy(state["best"])
 
 
-def evaluate(network: nn.Module, part: Part) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy over a part, in evaluation mode."""
+def train(job: Job) -> Iterator[dict[str, float]]:
+    """Train to the end; yields what :meth:`Training.epoch` returns."""
+    training = Training(job)
+    while not training.finished:
+        yield training.epoch()
+
+
+def evaluate(network: nn.Module, part: Part, precision: str = "float32") -> Tensor:
+    """The logits of a part's images in evaluation mode: (n, k), float32 also with mixed precision."""
     network.eval()
-    losses, hits = [], []
     with torch.inference_mode():
-        for start in range(0, len(part.labels), _EVALUATION_BATCH):
-            target = part.labels[start : start + _EVALUATION_BATCH]
-            logits = network(part.scaled(part.images[start : start + _EVALUATION_BATCH]))
-            losses.append(functional.cross_entropy(logits, target, reduction="sum"))
-            hits.append((logits.argmax(1) == target).sum())
-    return _mean(losses, len(part.labels)), _mean(hits, len(part.labels))
+        batches = part.rows.split(EVALUATION_BATCH)
+        logits = [_forward(network, seen(part, rows), part.pool.n_classes, precision) for rows in batches]
+        return torch.cat(logits)
+
+
+def _forward(network: nn.Module, images: Tensor, n_classes: int, precision: str) -> Tensor:
+    shape, wanted = tuple(images.shape), (len(images), n_classes)
+    try:
+        with autocast(images.device, precision):
+            logits = network(images)
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, TunesmithError) or "memory" in str(error) or not _MISFIT.search(str(error)):
+            raise
+        raise InvalidArchitectureError(f"The network cannot take a batch of shape {shape}: {error}") from error
+    if logits.shape != wanted:
+        raise InvalidArchitectureError(f"The network gives {tuple(logits.shape)} for {shape}; logits are {wanted}.")
+    return logits if precision == "float32" else logits.float()
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """Compute what torch considers safe with 16 bits; nothing for "float32"."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=getattr(torch, precision))
+
+
+def _scaler() -> Any:
+    """Scales the loss so that small gradients are not 0 in float16; its home changed with torch 2.3."""
+    return torch.amp.GradScaler("cuda") if hasattr(torch.amp, "GradScaler") else torch.cuda.amp.GradScaler()
+
+
+def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 def _mean(sums: list[Tensor], n: int) -> float:
     """Sum of scalars that are still on the device, divided by ``n``; they are fetched in one go."""
     return math.fsum(torch.stack(sums).tolist()) / n
-
-
-def make_optimizer(network: nn.Module, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
-    """SGD with momentum, or Adam; one call for all parameters ("foreach") where the device has it."""
-    h = hyperparameters
-    if h.optimizer == "adam":
-        return torch.optim.Adam(network.parameters(), lr=h.lr, weight_decay=h.weight_decay)
-    return torch.optim.SGD(network.parameters(), lr=h.lr, momentum=h.momentum, weight_decay=h.weight_decay)

@@ -22,7 +22,8 @@ class LayerRow:
     Attributes:
         name: where it is in the network, e.g. ``"C1"`` or ``"blocks.0.norm"``.
         kind: its class, e.g. ``"Conv2d"``.
-        output_shape: for a batch of one, without the batch: e.g. (6, 28, 28); () when the output is no tensor.
+        output_shape: for a batch of one, without the batch: e.g. (6, 28, 28); of several outputs (a recurrent layer's)
+            the first; () when that is no tensor.
         parameters: its own; 0 in a later row of a layer that is used more than once.
     """
 
@@ -131,6 +132,7 @@ def summary(module: nn.Module, input_shape: Sequence[int]) -> ModelSummary:
         nonlocal elements
         own = [p for p in layer.parameters(recurse=False) if id(p) not in seen]
         seen.update(id(p) for p in own)
+        output = output[0] if isinstance(output, (tuple, list)) and output else output
         size = tuple(output.shape[1:]) if isinstance(output, torch.Tensor) else ()
         elements += output.numel() if isinstance(output, torch.Tensor) else 0
         rows.append(LayerRow(name, type(layer).__name__, size, sum(p.numel() for p in own)))

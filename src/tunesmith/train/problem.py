@@ -5,59 +5,71 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from numbers import Integral
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
 from torch import nn
 
-from tunesmith.distributions import CategoricalDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.space import Space
+from tunesmith.train import arguments, fitting, metrics, planning, resolve, suggesting
 from tunesmith.train import device as devices
-from tunesmith.train import hyperparameters, loop, resolve, suggesting
+from tunesmith.train.arguments import whole
 from tunesmith.train.dataset import load_dataset
-from tunesmith.train.errors import TrainingDivergedError
-from tunesmith.train.model_families import build_model, find_model
-from tunesmith.train.preparation import Prepared, prepare
+from tunesmith.train.evaluation import SPREAD, Evaluation, fail_reason
+from tunesmith.train.model_families import Family, family_of
+from tunesmith.train.problem_text import describe
+from tunesmith.train.saving import Trained
+from tunesmith.train.splitting import OFFICIAL
 
-#: What a seed is for; part of its derivation, so that equal seeds for two purposes give unrelated random numbers.
-_TRIAL, _AXIS, _SPLIT = 1, 2, 3
+if TYPE_CHECKING:
+    from tunesmith.train.lanes.runner import Runner
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Problem:
-    """Train a network and minimize its validation loss.
+    """Train a network and minimize its validation loss, or make another metric best.
 
     Calling it with a trial gives a generator objective: it suggests every active parameter of the space, trains, and
-    yields the metrics of each epoch (``val_loss`` first, which is the objective). So::
+    yields the metrics of each epoch (the objective first). So::
 
         problem = Problem(data="fashion-mnist-small", model="lenet5", epochs=5)
         study = tunesmith.create_study(directions=problem.directions, space=problem.space)
         study.optimize(problem, n_trials=20)
+
+    With folds, or several executions, it yields after each training instead: the means over the trainings so far.
 
     A problem is a value: it cannot be changed, equal problems are equal and hash alike, it can be pickled, and
     :meth:`to_dict` and :meth:`from_dict` carry it through JSON.
 
     Args:
         data: a data set by name; see :func:`tunesmith.train.datasets`.
-        model: a model family by name; see :func:`tunesmith.train.models`.
-        space: what to search: ``"small"``, ``"medium"``, ``"large"`` (ready spaces of the training loop, see
-            :func:`tunesmith.train.hyperparameters.space`, joined with the family's; ``"small"`` is ``lr`` and
-            ``momentum``), a :class:`~tunesmith.space.Space`, its JSON-able form, or None for nothing. A parameter
-            ``"data"`` or ``"model"`` (choices) or ``"seed"`` (integers) overrides the problem's own for a trial.
-        epochs: how long each configuration trains. Default 10.
+        model: a model family by name, see :func:`tunesmith.train.models`; or a function or class that makes a network,
+            see :func:`tunesmith.train.model_families.family_of`.
+        space: what to search: ``"small"``, ``"medium"``, ``"all"`` (ready spaces of the training loop, see
+            :func:`tunesmith.train.spaces.space`, joined with the family's; ``"small"`` is ``lr`` and ``momentum``), a
+            :class:`~tunesmith.space.Space`, its JSON-able form, or None for nothing. A parameter ``"data"`` or
+            ``"model"`` (choices), ``"seed"`` or ``"epochs"`` (integers) overrides the problem's own for a trial.
+        epochs: how long each configuration trains, at most. Default 10.
         batch_size, optimizer: short for these entries of ``fixed``. Defaults 64 and "sgd".
         fixed: values of hyperparameters that are not searched; the rest has the defaults of
             :class:`~tunesmith.train.hyperparameters.Hyperparameters` and of the family.
+        objective: the metric of the validation part that is searched by. Default "val_loss", the mean cross-entropy
+            whatever loss is trained; any other of :func:`tunesmith.train.metrics.names`, e.g. "val_f1".
+        metrics: more of them, to be reported beside the objective, the loss and the accuracy.
+        validation: size of the validation part (a number or a share), or ``"official"``, which validates on the
+            official test part as many publications do; then nothing is left to test with, and the best value found is
+            an optimistic one. See :func:`tunesmith.train.split`.
+        folds: stratified cross-validation with so many folds instead of one validation part.
+        fold_repeats: how often, each time with another partition. Default 1.
+        executions_per_trial: trainings of each configuration (in each fold), with different seeds. Default 1.
         n_train, n_validation, n_test: at most so many images of each part, for reduced runs.
         split_seed: draws the validation part; None takes the one that the data set ships with, in every repeat.
         seed: of the trainings.
         repeat: 0, 1, 2, ...: another split and other training seeds; see :meth:`for_repeat`.
+        precision: "float32", or "bfloat16" or "float16" for mixed precision.
         device: "auto" (CUDA, else MPS, else CPU) or a name such as "cpu".
         threads: of torch on a CPU, while training. Default 1: the same results on machines with different numbers of
             cores, and trials that run side by side do not compete. None leaves torch's setting.
@@ -68,80 +80,115 @@ class Problem:
     """
 
     data: str
-    model: str
+    model: str | Family
     space: Space
     epochs: int
     fixed: Mapping[str, Any]
+    objective: str
+    metrics: tuple[str, ...]
+    validation: int | float | str | None
+    folds: int | None
+    fold_repeats: int
+    executions_per_trial: int
     n_train: int | None
     n_validation: int | None
     n_test: int | None
     split_seed: int | None
     seed: int
     repeat: int
+    precision: str
     device: str
     threads: int | None
 
     def __init__(
         self,
         data: str = "fashion-mnist-small",
-        model: str = "lenet5",
+        model: str | Family | Callable[..., nn.Module] = "lenet5",
         space: Space | str | Mapping[str, Any] | None = "small",
         *,
         epochs: int = 10,
         batch_size: int | None = None,
         optimizer: str | None = None,
         fixed: Mapping[str, Any] | None = None,
+        objective: str = "val_loss",
+        metrics: tuple[str, ...] | list[str] = (),
+        validation: int | float | str | None = None,
+        folds: int | None = None,
+        fold_repeats: int = 1,
+        executions_per_trial: int = 1,
         n_train: int | None = None,
         n_validation: int | None = None,
         n_test: int | None = None,
         split_seed: int | None = 0,
         seed: int = 0,
         repeat: int = 0,
+        precision: str = "float32",
         device: str = "auto",
         threads: int | None = 1,
     ) -> None:
-        values = _merged(fixed, batch_size=batch_size, optimizer=optimizer)
-        found, complete = resolve.resolve(data, model, space, values)
-        devices.choose(device)
+        values = arguments.merged(fixed, batch_size=batch_size, optimizer=optimizer)
+        family = arguments.model_of(model)
+        found, complete = resolve.resolve(data, family, space, values)
+        devices.check_precision(precision, devices.choose(device))
+        split_seed = whole("split_seed", split_seed, 0, optional=True)
+        folds, fold_repeats = whole("folds", folds, 2, optional=True), whole("fold_repeats", fold_repeats, 1)
+        executions = whole("executions_per_trial", executions_per_trial, 1)
         fields = {
-            "data": _canonical(data),
-            "model": _canonical(model),
+            "data": arguments.canonical(data),
+            "model": family,
             "space": found,
-            "epochs": _whole("epochs", epochs, 1),
+            "epochs": whole("epochs", epochs, 1),
             "fixed": complete,
-            "n_train": _whole("n_train", n_train, 1, optional=True),
-            "n_validation": _whole("n_validation", n_validation, 1, optional=True),
-            "n_test": _whole("n_test", n_test, 1, optional=True),
-            "split_seed": _whole("split_seed", split_seed, 0, optional=True),
-            "seed": _whole("seed", seed, 0),
-            "repeat": _whole("repeat", repeat, 0),
+            "objective": arguments.metric_name(objective),
+            "metrics": arguments.metrics_of(objective, metrics, folds is not None or executions > 1),
+            "validation": arguments.validation_of(validation, folds, fold_repeats, split_seed, n_test),
+            "folds": folds,
+            "fold_repeats": fold_repeats,
+            "executions_per_trial": executions,
+            "n_train": whole("n_train", n_train, 1, optional=True),
+            "n_validation": whole("n_validation", n_validation, 1, optional=True),
+            "n_test": whole("n_test", n_test, 1, optional=True),
+            "split_seed": split_seed,
+            "seed": whole("seed", seed, 0),
+            "repeat": whole("repeat", repeat, 0),
+            "precision": precision,
             "device": device,
-            "threads": _whole("threads", threads, 1, optional=True),
+            "threads": whole("threads", threads, 1, optional=True),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
     # -- as a value ----------------------------------------------------------------------------------------------
 
-    def to_dict(self) -> dict[str, Any]:
-        """The full configuration, JSON-able; defaults are written out, so that later defaults do not change it."""
+    def _fields(self) -> dict[str, Any]:
         names = (name for name in inspect.signature(Problem).parameters if name not in ("batch_size", "optimizer"))
-        fields = {name: getattr(self, name) for name in names}
-        return {**fields, "space": self.space.to_dict(), "fixed": dict(self.fixed)}
+        return {name: getattr(self, name) for name in names}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The full configuration, JSON-able, with the defaults of today; a model of your own by its family's id."""
+        own = {"model": self.family.id, "space": self.space.to_dict(), "fixed": dict(self.fixed)}
+        return {**self._fields(), **own, "metrics": list(self.metrics)}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Problem:
+    def from_dict(cls, fields: Mapping[str, Any], *, model: Any = None) -> Problem:
         """Inverse of :meth:`to_dict`; also any part of it, and every argument of the constructor (a YAML file's).
 
+        Args:
+            fields: argument -> value.
+            model: the function or class that makes the network, if ``fields`` has a model of your own.
+
         Raises:
-            InvalidValueError: unknown keys; the message lists the known ones.
+            InvalidValueError: unknown keys (the message lists the known ones); a model of your own that is not handed
+                in, or whose source differs.
         """
         if not isinstance(fields, Mapping):
             raise InvalidTypeError(f"A problem is described by a mapping, not by {fields!r}.")
         known = list(inspect.signature(cls).parameters)
         if unknown := [key for key in fields if key not in known]:
             raise InvalidValueError(f"Unknown keys {unknown} of a problem; known: {', '.join(known)}.")
-        return cls(**fields)
+        if "model" not in fields:
+            return cls(**fields)
+        return cls(**{**fields, "model": arguments.model_of(fields["model"], model)})
 
     @cached_property
     def id(self) -> str:
@@ -157,6 +204,11 @@ class Problem:
     def __repr__(self) -> str:
         return f"Problem({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
 
+    @property
+    def family(self) -> Family:
+        """What ``model`` means."""
+        return family_of(self.model)
+
     # -- seeds ---------------------------------------------------------------------------------------------------
 
     def for_repeat(self, repeat: int) -> Problem:
@@ -164,7 +216,7 @@ class Problem:
 
         All methods that search ``for_repeat(r)`` have the same images and, trial by trial, the same training seeds.
         """
-        return self.from_dict({**self.to_dict(), "repeat": repeat})
+        return Problem(**{**self._fields(), "repeat": repeat})
 
     def training_seed(self, number: int, params: Mapping[str, Any] | None = None) -> int:
         """The seed of trial ``number``: 63 bits of ``SeedSequence([seed, repeat, number, 1])``.
@@ -172,94 +224,159 @@ class Problem:
         When the space has a parameter ``"seed"``, its value s in ``params`` decides instead of the number:
         ``SeedSequence([s, repeat, 0, 2])``, so that equal parameters are the same training.
         """
-        number = _whole("number", number, 0)
+        number = whole("number", number, 0)
         if params is not None and "seed" in params and "seed" in self.space:
-            return _derived(_whole("seed", params["seed"], 0), self.repeat, 0, _AXIS)
-        return _derived(self.seed, self.repeat, number, _TRIAL)
+            return planning.derived(whole("seed", params["seed"], 0), self.repeat, 0, planning.AXIS)
+        return planning.derived(self.seed, self.repeat, number, planning.TRIAL)
+
+    def confirmation_seed(self, number: int) -> int:
+        """A fresh seed to train a chosen configuration with once more, for number 0, 1, 2, ...; no trial has it."""
+        return planning.derived(self.seed, self.repeat, whole("number", number, 0), planning.CONFIRMATION)
 
     @property
     def split_seed_of_repeat(self) -> int | None:
         """The seed given to :func:`~tunesmith.train.splitting.split`; None for the split the data set ships with."""
-        return None if self.split_seed is None else _derived(self.split_seed, self.repeat, 0, _SPLIT)
+        return None if self.split_seed is None else planning.derived(self.split_seed, self.repeat, 0, planning.SPLIT)
 
     # -- as an objective -----------------------------------------------------------------------------------------
 
     @property
     def directions(self) -> list[str]:
-        """``["minimize"]``: the objective is the validation loss after the last epoch."""
-        return ["minimize"]
+        """Of the objective: ``["minimize"]`` for the validation loss."""
+        return [self.metric_directions[self.objective]]
 
     @property
     def metric_names(self) -> list[str]:
-        """The name of the objective: ``["val_loss"]``."""
-        return [loop.METRICS[0]]
+        """The name of the objective: ``["val_loss"]`` by default."""
+        return [self.objective]
 
     @property
-    def metrics(self) -> tuple[str, ...]:
-        """The names of everything that an epoch yields, the objective first."""
-        return loop.METRICS
+    def measured(self) -> list[str]:
+        """What is measured on the validation part, without the prefix: ``["loss", "accuracy"]`` by default."""
+        names = (name for name in self.metrics if name.startswith(metrics.VALIDATION) and not name.endswith(SPREAD))
+        return [name.removeprefix(metrics.VALIDATION) for name in names]
+
+    @property
+    def metric_directions(self) -> dict[str, str]:
+        """Metric of the validation part -> whether smaller or larger values are better."""
+        return {metrics.VALIDATION + name: metrics.direction(name) for name in self.measured}
 
     def __call__(self, trial: suggesting.SuggestingTrial) -> Generator[dict[str, float], None, float | None]:
-        """Suggest, train, and yield the metrics of each epoch.
+        """Suggest, train, and yield the metrics of each epoch (of several trainings: after each one).
 
-        A training that diverges ends the trial with the value NaN, which a study records as FAIL, and leaves the
-        reason in the user attribute ``fail_reason``.
+        A training that diverges, a network that is impossible for the images, and memory that runs out end the trial
+        with the value NaN, which a study records as FAIL, and leave the reason in the user attribute ``fail_reason``.
         """
-        params = self.suggest(trial)
+        evaluation = self.begin(trial)
+        value, kept = None, {}
         try:
-            yield from self.train(params, self.training_seed(trial.number, params))
-        except TrainingDivergedError as error:
-            trial.set_user_attr("fail_reason", str(error))
-            return float("nan")
-        return None
+            yield from evaluation.run()
+            value = evaluation.value
+        except Exception as error:
+            reason = evaluation.fail_reason(error)
+            if reason is None:
+                raise
+            value, kept = float("nan"), {"fail_reason": reason}
+        for name, entry in {**kept, **evaluation.attributes}.items():
+            trial.set_user_attr(name, entry)
+        return value
+
+    fail_reason = staticmethod(fail_reason)
+
+    def begin(self, trial: suggesting.SuggestingTrial) -> Evaluation:
+        """Suggest, and return what is to be trained and reported."""
+        params = self.suggest(trial)
+        return self.evaluation(params, self.training_seed(trial.number, params))
 
     def suggest(self, trial: suggesting.SuggestingTrial) -> dict[str, Any]:
         """The values of all active parameters, in the order of the space."""
         return suggesting.suggest(self.space, trial)
 
-    def train(
-        self, params: Mapping[str, Any], training_seed: int, *, epochs: int | None = None
-    ) -> Iterator[dict[str, float]]:
-        """Train one configuration; yields the metrics of each epoch (see :func:`tunesmith.train.loop.train`).
+    def evaluation(self, params: Mapping[str, Any], training_seed: int, *, epochs: int | None = None) -> Evaluation:
+        """What one configuration is trained and reported by; see :class:`~tunesmith.train.evaluation.Evaluation`.
 
         Args:
             params: a value for every active parameter of the space, and no others.
-            training_seed: decides everything that is drawn.
-            epochs: instead of the problem's.
+            training_seed: decides everything that is drawn. The first training has this seed, others of the same trial
+                have seeds derived from it.
+            epochs: instead of the problem's or the trial's.
 
         Raises:
             InvalidValueError: missing, unknown or impossible parameters.
+        """
+        return planning.plan(self, params, training_seed, epochs)
+
+    def train(
+        self, params: Mapping[str, Any], training_seed: int, *, epochs: int | None = None
+    ) -> Iterator[dict[str, float]]:
+        """Train one configuration; yields what a trial would report. Arguments and errors as of :meth:`evaluation`.
+
+        Raises:
             TrainingDivergedError: a loss became NaN or infinite.
         """
-        return self._started(params, training_seed, epochs)[1]
+        return self.evaluation(params, training_seed, epochs=epochs).run()
 
-    def evaluate_test(
-        self, params: Mapping[str, Any], training_seed: int, *, epochs: int | None = None
-    ) -> dict[str, float]:
-        """Train one configuration again and measure it on the test part, which nothing else looks at.
+    def evaluate(self, params: Mapping[str, Any], training_seed: int, *, epochs: int | None = None) -> dict[str, float]:
+        """Train one configuration; the last report. With the seed of a trial, that of the trial, bit for bit."""
+        *_, last = self.train(params, training_seed, epochs=epochs)
+        return last
 
-        With the seed and the number of epochs of a trial, ``val_loss`` is that of the trial, bit for bit (on the same
-        machine, with the same versions).
+    @property
+    def evaluate_test(self) -> Callable[..., dict[str, float]]:
+        """``evaluate_test(params, training_seed, *, epochs=None)``: train one configuration again and measure it on the
+        test part, which nothing else looks at.
 
-        Returns:
-            ``test_loss``, ``test_accuracy``, and the metrics of the last epoch.
+        With the seed and the number of epochs of a trial, the objective is that of the trial, bit for bit (on the same
+        machine, with the same versions). The function returns ``test_loss``, ``test_accuracy`` and what else the
+        problem measures, then the last report. With folds or several executions the test metrics are means too.
+
+        Raises:
+            AttributeError: ``validation="official"``: no test part is left, so the problem has no such function.
+        """
+        if self.validation == OFFICIAL:
+            raise AttributeError("There is no test: with validation='official' the test part is what is validated on.")
+        return partial(fitting.evaluate_test, self)
+
+    def test_evaluation(self, params: Mapping[str, Any], training_seed: int) -> fitting.TestEvaluation:
+        """What :attr:`evaluate_test` does, to be driven by somebody else; its ``outcome`` are the metrics."""
+        return fitting.TestEvaluation(self, params, training_seed)
+
+    def open_lanes(self, lanes: int | str = "auto", workers: int | None = None) -> Runner:
+        """Train many trials of this problem (and of its other repeats) side by side as one program.
+
+        Args:
+            lanes: how many; "auto" for as many as the machine is fastest with.
+            workers: threads that compute; by default one a core on a CPU, else one.
+        """
+        from tunesmith.train.lanes.opening import open_lanes
+
+        return open_lanes(self, lanes, workers)
+
+    def fit(
+        self,
+        params: Mapping[str, Any] | fitting.TrialLike,
+        training_seed: int | None = None,
+        *,
+        epochs: int | None = None,
+    ) -> Trained:
+        """Train one configuration and keep the network: ``problem.fit(study.best_trial)``.
+
+        Args:
+            params: a value for every active parameter of the space; or a trial, which stands for its parameters and
+                its seed, and gives the trial's network once more. Of a trial with several trainings (folds,
+                executions) it is the first one's.
+            training_seed: decides everything that is drawn. Default: the trial's; 0 for parameters.
+            epochs: instead of the problem's or the trial's.
 
         Raises:
             InvalidValueError, TrainingDivergedError: as :meth:`train`.
         """
-        network, epoch_metrics, prepared = self._started(params, training_seed, epochs)
-        last: dict[str, float] = {}
-        for metrics in epoch_metrics:
-            last = metrics
-        part = prepared.test()
-        with devices.working(part.images.device, self.threads):
-            loss, accuracy = loop.evaluate(network, part)
-        return {"test_loss": loss, "test_accuracy": accuracy, **last}
+        return fitting.fit(self, params, training_seed, epochs)
 
     def network(self, params: Mapping[str, Any] | None = None, training_seed: int = 0) -> nn.Module:
         """The network before training; without ``params``, that of the fixed values and defaults."""
-        configuration = dict(self.fixed) if params is None else self.configuration(params)
-        return self._network(configuration, training_seed)
+        data = load_dataset((params or {}).get("data", self.data))
+        return planning.build(self, params, data.shape, data.n_classes, training_seed)
 
     def configuration(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """``params`` joined with the fixed values.
@@ -270,104 +387,11 @@ class Problem:
         return {**self.fixed, **suggesting.complete(self.space, params)}
 
     def warm_up(self) -> None:
-        """Do now what only the first training of a process has to: load the data, and torch's late imports.
-
-        A comparison calls it before it starts a clock. Nothing is drawn, no result depends on it.
-        """
+        """Do now what only the first training of a process has to, before a clock starts; no result depends on it."""
         for name in self.space["data"].choices if "data" in self.space else [self.data]:  # type: ignore[attr-defined]
-            self._prepared(name)  # each, so that one that is missing is noticed now
-        weight = torch.zeros(1, requires_grad=True)
-        torch.optim.SGD([weight]).step()
-
-    # -- as a text -----------------------------------------------------------------------------------------------
+            prepared = planning.prepared_for(self, name)  # each, so that one that is missing is noticed now
+        fitting.warm_up(prepared, self.measured)
 
     def describe(self) -> str:
         """What is trained on what, in a few lines. Loads the data unless the data set is an axis."""
-        lines = [f"data    {_axis_text(self.space, 'data') or repr(self._prepared(self.data).split)}"]
-        if text := _axis_text(self.space, "model"):
-            lines.append(f"model   {text}")
-        else:
-            size = "" if "data" in self.space else f", {_count(self.network()):,} parameters"
-            lines.append(f"model   {self.model}{size}")
-        lines += [f"search  {name}: {distribution!r}" for name, distribution in self.space.items()]
-        lines += [f"        {name} only if {text}" for name, text in self.space.conditions.items()]
-        fixed = ", ".join(f"{name}={value!r}" for name, value in self.fixed.items())
-        lines.append(f"fixed   {fixed or 'nothing'}")
-        seeds = f"split seed {self.split_seed}, training seed {self.seed}, repeat {self.repeat}"
-        epochs = f"{self.epochs} epoch{'s' * (self.epochs != 1)}"
-        lines.append(f"train   {epochs}, {seeds}, {devices.choose(self.device)}, threads {self.threads}")
-        return "\n".join(lines)
-
-    # -- inside --------------------------------------------------------------------------------------------------
-
-    def _started(
-        self, params: Mapping[str, Any], training_seed: int, epochs: int | None
-    ) -> tuple[nn.Module, Iterator[dict[str, float]], Prepared]:
-        configuration = self.configuration(params)
-        settings = hyperparameters.from_configuration(configuration)
-        prepared = self._prepared(configuration.get("data", self.data))
-        network = self._network(configuration, training_seed)
-        metrics = loop.train(
-            network,
-            prepared.training,
-            prepared.validation,
-            settings,
-            epochs=self.epochs if epochs is None else _whole("epochs", epochs, 1),
-            order_seed=loop.seeds(training_seed)[1],
-            threads=self.threads,
-        )
-        return network, metrics, prepared
-
-    def _network(self, configuration: Mapping[str, Any], training_seed: int) -> nn.Module:
-        name = configuration.get("model", self.model)
-        known = find_model(name).DEFAULTS
-        data = load_dataset(configuration.get("data", self.data))
-        return build_model(
-            name,
-            {key: value for key, value in configuration.items() if key in known},
-            data.shape,
-            data.n_classes,
-            loop.seeds(_whole("training_seed", training_seed, 0))[0],
-        )
-
-    def _prepared(self, name: str) -> Prepared:
-        limits = {"n_train": self.n_train, "n_validation": self.n_validation, "n_test": self.n_test}
-        return prepare(name, self.split_seed_of_repeat, limits, devices.choose(self.device))
-
-
-def _merged(fixed: Mapping[str, Any] | None, **short: Any) -> Mapping[str, Any]:
-    """``fixed`` with the arguments that are short for its entries."""
-    given = {name: value for name, value in short.items() if value is not None}
-    if not isinstance(fixed, (Mapping, type(None))):
-        raise InvalidTypeError(f"fixed must be a mapping hyperparameter -> value, not {fixed!r}.")
-    if both := sorted(set(given) & set(fixed or {})):
-        raise InvalidValueError(f"{both} are given twice: as arguments and in fixed.")
-    return {**(fixed or {}), **given}
-
-
-def _whole(name: str, value: Any, lowest: int, optional: bool = False) -> Any:
-    """``value`` as an int of at least ``lowest`` (or None), or a typed error."""
-    if value is None and optional:
-        return None
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise InvalidTypeError(f"{name} must be an integer{' or None' if optional else ''}, not {value!r}.")
-    if value < lowest:
-        raise InvalidValueError(f"{name} must be at least {lowest}, but is {value}.")
-    return int(value)
-
-
-def _derived(*entropy: int) -> int:
-    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _canonical(name: str) -> str:
-    return name.strip().lower().replace("_", "-")
-
-
-def _axis_text(space: Space, name: str) -> str:
-    distribution = space.get(name)
-    return f"one of {', '.join(distribution.choices)}" if isinstance(distribution, CategoricalDistribution) else ""
-
-
-def _count(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
+        return describe(self)

@@ -9,12 +9,12 @@ from tunesmith._expressions import Condition
 from tunesmith.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.space import Space
-from tunesmith.train import hyperparameters
+from tunesmith.train import hyperparameters, spaces
 from tunesmith.train.dataset import check_dataset_name
-from tunesmith.train.model_families import find_model
+from tunesmith.train.model_families import Family, family_of, find_model
 
-#: Parameters of a space that choose what is trained instead of how.
-AXES = ("data", "model", "seed")
+#: Parameters of a space that choose what is trained, and how long, instead of how.
+AXES = ("data", "model", "seed", "epochs")
 
 
 class FrozenMapping(Mapping[str, Any]):
@@ -37,97 +37,95 @@ class FrozenMapping(Mapping[str, Any]):
 
 
 def resolve(
-    data: str, model: str, space: Space | str | Mapping[str, Any] | None, fixed: Mapping[str, Any]
+    data: str, model: str | Family, space: Space | str | Mapping[str, Any] | None, fixed: Mapping[str, Any]
 ) -> tuple[Space, FrozenMapping]:
     """The space to search, and the values of everything else.
 
     Args:
         data: name of the data set, unless it is an axis of the space.
-        model: name of the model family, unless it is an axis of the space.
+        model: the model family or its name, unless it is an axis of the space.
         space: a :class:`Space`, one in its JSON-able form, None for nothing to search, or ``"small"``, ``"medium"``,
-            ``"large"`` for the ready spaces of the training loop and of the family together.
+            ``"all"`` for the ready spaces of the training loop and of the family together.
         fixed: hyperparameter -> value. A ready space leaves these out.
 
     Returns:
-        The space; and ``fixed`` completed with the defaults of the loop and, when the model is no axis, the family.
+        The space; and ``fixed`` completed with the defaults of the loop, as far as they are used, and, when the model
+        is no axis, of the family.
 
     Raises:
         InvalidTypeError, InvalidValueError: unknown names (the message lists the known ones), values that are not
-            allowed, or a hyperparameter that is both fixed and searched.
+            allowed, a hyperparameter that is both fixed and searched, or one that would have no effect.
     """
     if not isinstance(fixed, Mapping):
         raise InvalidTypeError(f"fixed must be a mapping hyperparameter -> value, not {fixed!r}.")
     check_dataset_name(data)
-    find_model(model)
+    _check_values(fixed)
     if isinstance(space, str):
-        found = without(_ready(model, space, fixed.get("optimizer")), fixed)
+        found = without(_ready(family_of(model), space, fixed.get("optimizer")), fixed)
     else:
         found = space if isinstance(space, Space) else Space.from_dict(space or {})
         if both := sorted(set(found) & set(fixed)):
             raise InvalidValueError(f"{both} are both fixed and parameters of the space; decide for one.")
-    models = _check_axes(found, model)
-    _check_names(found, fixed, models)
+    families = _check_axes(found, model)
+    _check_names(found, fixed, families)
     for name, distribution in found.items():
         if name in hyperparameters.NAMES:
             _check_range(name, distribution)
+    decided = _decided(found, fixed)
+    for name in (*found, *fixed):
+        if reason := hyperparameters.unused(name, decided):
+            raise InvalidValueError(f"{reason[0].upper()}{reason[1:]}. Leave it out.")
+    return found, FrozenMapping(_completed(found, fixed, families, decided))
+
+
+def _check_values(fixed: Mapping[str, Any]) -> None:
     for name, value in fixed.items():
         if name in hyperparameters.NAMES:
             hyperparameters.check(name, value)
         elif not isinstance(value, (bool, int, float, str, type(None))):
             raise InvalidTypeError(f"fixed[{name!r}] must be a plain value, not {value!r}.")
-    if fixed.get("optimizer") == "adam" and ("momentum" in found or "momentum" in fixed):
-        raise InvalidValueError("Adam has no momentum to set; leave 'momentum' out, or use the optimizer 'sgd'.")
-    return found, FrozenMapping(_completed(found, fixed, models))
 
 
-def _ready(model: str, size: str, optimizer: Any) -> Space:
-    loop, family = hyperparameters.space(size, optimizer), find_model(model).space(size)
-    if both := sorted(set(loop) & set(family)):
-        raise InvalidValueError(f"The model {model!r} calls {both} like the training loop does; rename them.")
-    return Space({**loop, **family}, {**loop.conditions, **family.conditions})
+def _ready(family: Family, size: str, optimizer: Any) -> Space:
+    loop, architecture = spaces.space(size, optimizer), family.space(size)
+    if both := sorted(set(loop) & set(architecture)):
+        raise InvalidValueError(f"The model {family.name!r} calls {both} like the training loop does; rename them.")
+    return Space({**loop, **architecture}, {**loop.conditions, **architecture.conditions})
 
 
 def without(space: Space, fixed: Mapping[str, Any]) -> Space:
     """``space`` when some of its parameters have fixed values.
 
-    A condition that reads only fixed parameters is decided: if it holds it goes, if not its parameter goes.
-
-    Raises:
-        InvalidValueError: a condition reads both fixed and searched parameters.
+    What remains of a condition reads searched parameters only; a parameter goes when its condition cannot hold.
     """
     parameters = {name: distribution for name, distribution in space.items() if name not in fixed}
-    conditions = {}
+    conditions: dict[str, str] = {}
     for name, text in space.conditions.items():
-        condition = Condition(text)
-        if name not in parameters:
-            continue
-        if not condition.names & set(fixed):
-            conditions[name] = text
-        elif not condition.names <= set(fixed):
-            raise InvalidValueError(
-                f"The condition {text!r} of {name!r} reads fixed and searched parameters; write a space without "
-                f"{sorted(condition.names & set(fixed))}."
-            )
-        elif not condition(dict(fixed)):
+        rest = Condition(text).given(fixed) if name in parameters else True
+        if isinstance(rest, str):
+            conditions[name] = rest
+        elif not rest:
             del parameters[name]
+    while gone := [name for name, text in conditions.items() if not Condition(text).names <= parameters.keys()]:
+        for name in gone:  # it reads one that can never be active
+            del parameters[name], conditions[name]
     return Space(parameters, conditions)
 
 
-def _check_axes(space: Space, model: str) -> list[str]:
-    """The names of the models that trials may have."""
+def _check_axes(space: Space, model: str | Family) -> list[Family]:
+    """The model families that trials may have."""
     for name in ("data", "model"):
         if name in space and not isinstance(space[name], CategoricalDistribution):
             raise InvalidTypeError(f"{name!r} in a space must be a choice of names, not {space[name]!r}.")
     for value in _choices(space, "data", ()):
         check_dataset_name(value)
-    if "seed" in space:
-        values = _corners(space["seed"])
-        if any(isinstance(v, bool) or not isinstance(v, int) or v < 0 for v in values):
-            raise InvalidValueError(f"'seed' in a space must be non-negative integers, not {space['seed']!r}.")
-    models = list(_choices(space, "model", (model,)))
-    for value in models:
-        find_model(value)
-    return models
+    for name, lowest, what in (("seed", 0, "non-negative"), ("epochs", 1, "positive")):
+        values = _corners(space[name]) if name in space else ()
+        if any(isinstance(v, bool) or not isinstance(v, int) or v < lowest for v in values):
+            raise InvalidValueError(f"{name!r} in a space must be {what} integers, not {space[name]!r}.")
+    if "model" not in space:
+        return [family_of(model)]
+    return [find_model(name) for name in _choices(space, "model", ())]
 
 
 def _choices(space: Space, name: str, default: tuple[str, ...]) -> tuple[Any, ...]:
@@ -135,13 +133,13 @@ def _choices(space: Space, name: str, default: tuple[str, ...]) -> tuple[Any, ..
     return distribution.choices if isinstance(distribution, CategoricalDistribution) else default
 
 
-def _check_names(space: Space, fixed: Mapping[str, Any], models: list[str]) -> None:
-    architecture = {name for model in models for name in find_model(model).DEFAULTS}
+def _check_names(space: Space, fixed: Mapping[str, Any], families: list[Family]) -> None:
+    architecture = {name for family in families for name in family.DEFAULTS}
     known = [*hyperparameters.NAMES, *sorted(architecture)]
     if unknown := [name for name in space if name not in known and name not in AXES]:
         raise InvalidValueError(
-            f"The space has parameters that {' and '.join(models)} cannot use: {unknown}; known: "
-            f"{', '.join([*known, *AXES])}."
+            f"The space has parameters that {' and '.join(family.name for family in families)} cannot use: {unknown}; "
+            f"known: {', '.join([*known, *AXES])}."
         )
     if unknown := [name for name in fixed if name not in known]:
         raise InvalidValueError(f"fixed has unknown hyperparameters {unknown}; known: {', '.join(known)}.")
@@ -163,11 +161,14 @@ def _corners(distribution: BaseDistribution) -> tuple[Any, ...]:
     raise InvalidTypeError(f"Not a distribution: {distribution!r}.")
 
 
-def _completed(space: Space, fixed: Mapping[str, Any], models: list[str]) -> dict[str, Any]:
-    defaults = dict(hyperparameters.DEFAULTS)
-    if fixed.get("optimizer") == "adam":
-        del defaults["momentum"]
-    if len(models) == 1:
-        defaults |= find_model(models[0]).DEFAULTS
-    given = {**defaults, **fixed}
-    return {name: value for name, value in given.items() if name not in space}
+def _decided(space: Space, fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters of the loop that are the same in all trials."""
+    return {**{name: v for name, v in hyperparameters.DEFAULTS.items() if name not in space}, **fixed}
+
+
+def _completed(
+    space: Space, fixed: Mapping[str, Any], families: list[Family], decided: Mapping[str, Any]
+) -> dict[str, Any]:
+    used = {name: v for name, v in hyperparameters.DEFAULTS.items() if not hyperparameters.unused(name, decided)}
+    architecture = families[0].DEFAULTS if len(families) == 1 else {}
+    return {name: value for name, value in {**used, **architecture, **fixed}.items() if name not in space}

@@ -22,28 +22,33 @@ from typing import Any
 from torch import nn
 
 from tunesmith.distributions import CategoricalDistribution, FloatDistribution
-from tunesmith.exceptions import InvalidValueError
 from tunesmith.space import Space
-from tunesmith.train import layers
+from tunesmith.train import activations, layers
+from tunesmith.train.errors import InvalidArchitectureError
 
 SIDE = 32
-DEFAULTS = {"activation": "tanh", "pooling": "average", "dropout": 0.0}
-_ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
-_POOLINGS = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
+DEFAULTS = {"activation": "tanh", "pooling": "avg", "dropout": 0.0}
+MEANINGS = {
+    "activation": "function after each layer but the pooling and the output; tanh in the paper",
+    "pooling": "of S2 and S4; avg in the paper",
+    "dropout": "share of the inputs of C5 and F6 that is dropped in training",
+}
+_POOLINGS = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
 
 
 def space(size: str) -> Space:
-    """Small: nothing. Medium: activation and pooling. Large: dropout before C5 and F6 too."""
-    choices = Space(
-        {
-            "activation": CategoricalDistribution(tuple(_ACTIVATIONS)),
-            "pooling": CategoricalDistribution(tuple(_POOLINGS)),
-        }
-    )
+    """Small: nothing. Medium: tanh or ReLU, and the pooling. All: every activation, and dropout before C5 and F6."""
+    pooling = CategoricalDistribution(tuple(_POOLINGS))
     sizes = {
         "small": Space(),
-        "medium": choices,
-        "large": choices.extended("dropout", FloatDistribution(0.0, 0.5)),
+        "medium": Space({"activation": CategoricalDistribution(("tanh", "relu")), "pooling": pooling}),
+        "all": Space(
+            {
+                "activation": CategoricalDistribution(tuple(activations.ACTIVATIONS)),
+                "pooling": pooling,
+                "dropout": FloatDistribution(0.0, 0.5),
+            }
+        ),
     }
     return layers.choose("size of a space", sizes, size)
 
@@ -52,21 +57,22 @@ def build(configuration: Mapping[str, Any], input_shape: tuple[int, int, int], n
     """The network.
 
     Args:
-        configuration: ``activation`` ("tanh" or "relu"), ``pooling`` ("average" or "max"), ``dropout`` in [0, 1), the
-            share of the inputs of C5 and of F6 that is dropped in training.
+        configuration: ``activation`` (see :mod:`tunesmith.train.activations`), ``pooling`` ("avg" or "max"),
+            ``dropout`` in [0, 1), the share of the inputs of C5 and of F6 that is dropped in training.
         input_shape: (channels, height, width), at most 32x32; images under 16 pixels are enlarged first.
         n_classes: number of outputs (logits).
         seed: of the weights and the dropout masks.
 
     Raises:
-        InvalidValueError: an unknown hyperparameter or choice, or an input that is too large.
+        InvalidArchitectureError: an input that is too large.
+        InvalidValueError: an unknown hyperparameter or choice.
     """
     options = layers.settings("lenet5", DEFAULTS, configuration)
-    activation = layers.choose("activation", _ACTIVATIONS, options["activation"])
+    activation = activations.check(options["activation"])
     pooling = layers.choose("pooling", _POOLINGS, options["pooling"])
     channels, height, width = input_shape
     if max(height, width) > SIDE:
-        raise InvalidValueError(f"lenet5 takes images of up to {SIDE}x{SIDE} pixels, not {height}x{width}.")
+        raise InvalidArchitectureError(f"lenet5 takes images of up to {SIDE}x{SIDE} pixels, not {height}x{width}.")
     factor = layers.enlargement(input_shape, SIDE // 2, SIDE)
     dropout = options["dropout"]
 
@@ -75,21 +81,21 @@ def build(configuration: Mapping[str, Any], input_shape: tuple[int, int, int], n
         if factor > 1:
             steps["enlarge"] = nn.Upsample(scale_factor=factor, mode="nearest")
         steps["C1"] = _convolution(channels, height * factor, width * factor)
-        steps["C1_unit"] = activation()
+        steps["C1_unit"] = activations.make(activation)
         steps["S2"] = pooling(2)
         steps["C3"] = nn.Conv2d(6, 16, 5)
-        steps["C3_unit"] = activation()
+        steps["C3_unit"] = activations.make(activation)
         steps["S4"] = pooling(2)
         steps["flatten"] = nn.Flatten()
         for name, width_in, width_out in (("C5", 400, 120), ("F6", 120, 84)):
             if dropout:
-                steps[f"{name}_dropout"] = layers.Dropout(dropout, seed + len(steps))
+                steps[f"{name}_dropout"] = layers.Dropout(dropout)
             steps[name] = nn.Linear(width_in, width_out)
-            steps[f"{name}_unit"] = activation()
+            steps[f"{name}_unit"] = activations.make(activation)
         steps["output"] = nn.Linear(84, n_classes)
         return nn.Sequential(steps)
 
-    return layers.initialised(make, seed, rectified=activation is nn.ReLU)
+    return layers.initialised(make, seed, rectified=activations.is_rectified(activation))
 
 
 def _convolution(channels: int, height: int, width: int) -> nn.Module:

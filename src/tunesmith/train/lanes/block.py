@@ -16,11 +16,8 @@ from tunesmith.train.device import working
 from tunesmith.train.lanes.engine import Engine, Images, Step
 from tunesmith.train.lanes.lane import Lane
 from tunesmith.train.lanes.updates import Update
-from tunesmith.train.loop import Training
+from tunesmith.train.loop import EVALUATION_BATCH, Training, batch_sizes, order, steps_per_epoch
 from tunesmith.train.losses import targets
-
-#: Images that are evaluated at a time.
-_EVALUATION_BATCH = 500
 
 
 class Abandoned(Exception):
@@ -172,14 +169,14 @@ class StackBlock(Block):
     def _train(self) -> tuple[list[float], list[int]]:
         """Sums over the epoch's images of the loss and of what was classified rightly, lane by lane."""
         job = self.held[0].job
-        n, size = len(job.training), job.hyperparameters.batch_size
-        index, inputs = self._rows(self._orders()), _Inputs.of(self)
+        sizes = batch_sizes(len(job.training), job.hyperparameters.batch_size)
+        index, inputs = self._rows(self._orders()), _Inputs(self)
         sums: list[Tensor] = []
         hits: list[Tensor] = []
-        for at, start in enumerate(range(0, n, size)):
+        for at, rows in enumerate(index.split(sizes, dim=1)):
             if self.abandoned:
                 raise Abandoned
-            step = inputs.step(index[:, start : start + size], at)
+            step = inputs.step(rows, at)
             loss, hit = self.engine.step(step)
             self.update.step(self.engine.parameters, self.engine.gradients, inputs.rates(at))
             sums.append(loss * step.targets.shape[1])
@@ -189,12 +186,7 @@ class StackBlock(Block):
 
     def _orders(self) -> list[Tensor]:
         """The rows of the pool that each lane trains on, in the order of this epoch."""
-        found: list[Tensor] = []
-        for lane in self.held:
-            key = counter.at_step(lane.job.seeds.order, lane.course.epochs_done + 1)
-            part = lane.job.training
-            found.append(part.rows[torch.from_numpy(counter.permutation(key, len(part))).to(part.rows.device)])
-        return found
+        return [order(lane.job, lane.course.epochs_done + 1) for lane in self.held]
 
     def _rows(self, of_lanes: list[Tensor]) -> Tensor:
         """(lanes, n): what each lane has, and for the empty slots what some lane has."""
@@ -206,7 +198,7 @@ class StackBlock(Block):
         index = self._rows([lane.job.validation.rows for lane in self.held])
         shift, scale = self._scales(lambda lane: (lane.job.validation.shift, lane.job.validation.scale))
         pool = self.held[0].job.validation.pool
-        chunks = index.split(_EVALUATION_BATCH, dim=1)
+        chunks = index.split(EVALUATION_BATCH, dim=1)
         with torch.no_grad():
             return torch.cat([self.engine.logits(Images(pool, chunk, shift, scale)) for chunk in chunks], dim=1)
 
@@ -227,8 +219,7 @@ class _Inputs:
         self.job = first.job
         pool = self.job.training.pool
         self.pool, device = pool, pool.images.device
-        n, size = len(self.job.training), self.job.hyperparameters.batch_size
-        self.steps = -(-n // size)
+        self.steps = steps_per_epoch(self.job)
         self.shift, self.scale = block._scales(lambda lane: (lane.job.training.shift, lane.job.training.scale))
         filled = [lane or first for lane in self.lanes]
         h = [lane.job.hyperparameters for lane in filled]
@@ -239,10 +230,6 @@ class _Inputs:
         self.p = [torch.tensor([lane.dropped[k] for lane in filled], dtype=torch.float64) for k in layers]
         self.filled = filled
         self.augmented = any(lane is not None and lane.augmentation is not None for lane in self.lanes)
-
-    @classmethod
-    def of(cls, block: StackBlock) -> _Inputs:
-        return cls(block)
 
     def _global(self, lane: Lane, at: int) -> int:
         return lane.course.epochs_done * self.steps + at

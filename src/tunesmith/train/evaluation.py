@@ -1,0 +1,209 @@
+"""How one trial is evaluated: which trainings it consists of, what is reported when, and what its value is.
+
+The same for a training that runs alone and for one in a lane beside others, so that a stopping rule sees the same
+reports in both. Whoever drives it asks for the next job, trains it, and hands over what each epoch measured.
+
+- One training (a hold-out split): every epoch is a report, and the value is that of the last one.
+- Several (the folds of a cross-validation, repetitions with other seeds): each finished training is a report, the mean
+  of the objective over the trainings so far; so a rule can act between folds. The value is the mean over all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from tunesmith.train.errors import InvalidArchitectureError, TrainingDivergedError
+from tunesmith.train.job import Job
+from tunesmith.train.loop import Training
+
+#: The trial attribute with the results of every training, when a trial has several.
+RUNS = "runs"
+#: Behind the objective's name: the standard deviation over the trainings of a trial.
+SPREAD = "_sd"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a trial.
+
+    Attributes:
+        make: gives the job; called when it is the job's turn, because a network takes memory.
+        index: of the split among those of the problem, from 0.
+        labels: what tells it from the others, e.g. ``{"fold": 2, "execution": 0}``; empty when there is one.
+    """
+
+    make: Callable[[], Job]
+    index: int
+    labels: Mapping[str, int]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {number}" for name, number in self.labels.items())
+
+
+class Ended(Protocol):
+    """What :meth:`Evaluation.observe` needs of a training: :class:`~tunesmith.train.loop.Training` or its course."""
+
+    @property
+    def finished(self) -> bool: ...
+
+    @property
+    def result(self) -> dict[str, float]: ...
+
+
+class Evaluation:
+    """The evaluation of one trial. Drive it as :meth:`run` does.
+
+    Args:
+        runs: the trainings, at least one.
+        names: of the metrics of a report, the objective first.
+    """
+
+    def __init__(self, runs: Sequence[Run], names: Sequence[str]) -> None:
+        self._runs, self._names, self._objective = list(runs), list(names), names[0]
+        self._results: list[dict[str, float]] = []
+        self._reported: dict[str, float] | None = None
+        self._started = 0
+
+    def __len__(self) -> int:
+        """How many trainings it has."""
+        return len(self._runs)
+
+    @property
+    def runs(self) -> list[Run]:
+        """Its trainings."""
+        return list(self._runs)
+
+    @property
+    def current(self) -> Run:
+        """The training that was begun last."""
+        return self._runs[max(self._started - 1, 0)]
+
+    @property
+    def results(self) -> list[dict[str, float]]:
+        """Metrics of the trainings that have ended."""
+        return [dict(result) for result in self._results]
+
+    def next_job(self) -> Job | None:
+        """The next training; None when all are done.
+
+        Raises:
+            InvalidArchitectureError: the network cannot be built.
+        """
+        if self._started >= len(self._runs):
+            return None
+        self._started += 1
+        self._reported = None
+        return self.current.make()
+
+    def observe(self, metrics: Mapping[str, float], training: Ended) -> dict[str, float] | None:
+        """Hand over an epoch: :meth:`epoch`, or :meth:`ended` if it was the last one.
+
+        So the last report of a training that stopped early is that of the weights it keeps.
+
+        Args:
+            metrics: of the epoch.
+            training: that it belongs to.
+
+        Returns:
+            What to report, the objective first; None for nothing.
+        """
+        return self.ended(training.result) if training.finished else self.epoch(metrics)
+
+    def epoch(self, metrics: Mapping[str, float]) -> dict[str, float] | None:
+        """An epoch of the current training that is not its last one; what to report, or None."""
+        if len(self._runs) > 1:
+            return None
+        self._reported = self._ordered(metrics)
+        return self._reported
+
+    def ended(self, result: Mapping[str, float]) -> dict[str, float] | None:
+        """The current training has ended with these metrics; what to report, or None if that was reported already."""
+        self._results.append(dict(result))
+        if len(self._runs) == 1:
+            item = self._ordered(result)
+            return None if item == self._reported else item
+        return self.report
+
+    @property
+    def report(self) -> dict[str, float]:
+        """The last result; of several trainings the means so far, and ``<objective>_sd`` from the second on.
+
+        The spread is the standard deviation of a sample (divisor n - 1).
+        """
+        item = self._ordered({name: _mean([r[name] for r in self._results]) for name in self._results[0]})
+        if len(self._results) > 1:
+            item[self._objective + SPREAD] = _deviation([r[self._objective] for r in self._results])
+        return item
+
+    @property
+    def value(self) -> float | None:
+        """The objective; None before the first training has ended."""
+        return _mean([result[self._objective] for result in self._results]) if self._results else None
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What to keep with the trial at its end: ``runs``, the results of all trainings when there are several."""
+        if len(self._runs) == 1:
+            return {}
+        done = zip(self._runs, self._results, strict=False)
+        return {RUNS: [{**run.labels, **self._ordered(result)} for run, result in done]}
+
+    def fail_reason(self, error: BaseException) -> str | None:
+        """Why the trial fails, when an error is one that belongs to its configuration; None for all other errors.
+
+        These are a training that diverged, a network that is impossible for the images, and memory that ran out.
+        """
+        reason = fail_reason(error)
+        where = str(self.current)
+        return f"{where}: {reason}" if reason and where else reason
+
+    def run(self) -> Iterator[dict[str, float]]:
+        """Do all trainings, one after the other, each alone; yields the reports."""
+        while (job := self.next_job()) is not None:
+            yield from self.trained(job)
+
+    def trained(self, job: Job) -> Iterator[dict[str, float]]:
+        """Do the current training; yields the reports."""
+        training = Training(job)
+        while not training.finished:
+            item = self.observe(training.epoch(), training)
+            if item is not None:
+                yield item
+
+    def _ordered(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        names = [*(name for name in self._names if name in metrics), *metrics]
+        return {name: float(metrics[name]) for name in names}
+
+
+def fail_reason(error: BaseException) -> str | None:
+    """Why a training failed, when it was its own fault: see :meth:`Evaluation.fail_reason`; None for other errors."""
+    if isinstance(error, (TrainingDivergedError, InvalidArchitectureError)):
+        return str(error)
+    if is_out_of_memory(error):
+        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        return f"Out of memory: {first[0].rstrip('.')}. A smaller batch_size or network may help."
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, of the device or of the machine."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        words in text for words in ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    mean = _mean(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))

@@ -1,0 +1,290 @@
+"""Keeping what was trained: a trained network in a file, and the state of a training that is to go on later.
+
+Both are safetensors files: the tensors as they are, and everything else as JSON in the header. Reading one runs no code
+(nothing is pickled). A file appears under its name when it is complete and on the disk; a crash leaves the one that was
+there before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError, MissingDependencyError, NewerFormatError
+from tunesmith.train import device as devices
+from tunesmith.train import loop
+from tunesmith.train.dataset import ImageArray, IndexArray
+from tunesmith.train.errors import DataDamagedError
+from tunesmith.train.job import Part, Pool
+
+if TYPE_CHECKING:
+    from tunesmith.train.problem import Problem
+
+#: Of both kinds of file.
+FORMAT = 1
+#: The header's key for everything that is no tensor.
+_KEY = "tunesmith"
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained network, with all that is needed to use it and to train it again.
+
+    ``train.load(path)`` reads back what :meth:`save` wrote.
+
+    Attributes:
+        network: (b, c, h, w) -> (b, classes) logits, in evaluation mode.
+        problem: what it was trained for.
+        params: its hyperparameters, those that the problem's space names.
+        training_seed: of the training.
+        metrics: on the training and the validation part, when it had been trained.
+        history: the metrics after each epoch.
+        input_shape: (channels, height, width) of an image.
+        n_classes: how many.
+        shift, scale: (c, 1, 1) float32; the network sees ``(images - shift) * scale``.
+    """
+
+    network: nn.Module
+    problem: Problem
+    params: dict[str, Any]
+    training_seed: int
+    metrics: dict[str, float]
+    history: list[dict[str, float]]
+    input_shape: tuple[int, int, int]
+    n_classes: int
+    shift: Tensor
+    scale: Tensor
+
+    def logits(self, images: ImageArray | Tensor) -> Tensor:
+        """The network's output for raw images: (n, classes) float32 on the network's device.
+
+        Args:
+            images: (n, c, h, w) with pixels as in the data set (bytes 0..255 if it has bytes); they are scaled as the
+                training images were.
+
+        Raises:
+            InvalidValueError: another shape.
+        """
+        pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
+        if pixels.ndim != 4 or tuple(pixels.shape[1:]) != self.input_shape:
+            raise InvalidValueError(f"Images must be (n, {', '.join(map(str, self.input_shape))}), not {images.shape}.")
+        device = next((p.device for p in self.network.parameters()), torch.device("cpu"))
+        n = len(pixels)
+        if not n:
+            return torch.empty(0, self.n_classes, device=device)
+        pool = Pool("images", pixels.to(device), torch.zeros(n, dtype=torch.int64, device=device), self.n_classes)
+        rows = torch.arange(n, device=device)
+        part = Part(pool, rows, self.shift.to(device), self.scale.to(device))
+        with devices.working(device, self.problem.threads):
+            return loop.evaluate(self.network, part, self.problem.precision)
+
+    def predict_proba(self, images: ImageArray | Tensor) -> NDArray[np.float32]:
+        """The probability of each class, (n, classes); see :meth:`logits`."""
+        return self.logits(images).softmax(1).cpu().numpy()
+
+    def predict(self, images: ImageArray | Tensor) -> IndexArray:
+        """The most probable class of each image, (n,); see :meth:`logits`."""
+        return self.logits(images).argmax(1).cpu().numpy()
+
+    def save(self, path: PathLike) -> None:
+        """Write a file that :func:`load` reads.
+
+        Args:
+            path: of the file, e.g. ``"best.safetensors"``; one that is there is replaced.
+        """
+        header = {
+            "kind": "network", "problem": self.problem.to_dict(), "params": self.params,
+            "training_seed": self.training_seed, "metrics": self.metrics, "history": self.history,
+            "input_shape": self.input_shape, "n_classes": self.n_classes,
+        }  # fmt: skip
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        _replace(path, _packed(header, {**tensors, "shift": self.shift, "scale": self.scale}))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items())
+        return f"Trained({self.problem.family.name!r} on {self.problem.data!r}, {self.params!r}: {shown})"
+
+
+def load(path: PathLike, *, model: Callable[..., nn.Module] | None = None, device: str | None = None) -> Trained:
+    """Read what :meth:`Trained.save` wrote. The data set is not needed.
+
+    Args:
+        path: of the file.
+        model: the factory, if the network was made by one of your own; its code is not in the file.
+        device: where to compute, instead of where it was trained.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DataDamagedError: not such a file, or damaged.
+        InvalidValueError: a factory is needed, or is not the one that made the network; a device that is not here.
+    """
+    from tunesmith.train import planning
+    from tunesmith.train.problem import Problem
+
+    header, tensors = _unpacked(Path(path).read_bytes(), path, "network")
+    fields = dict(header["problem"])
+    if device is not None:
+        fields["device"] = device
+    problem = Problem.from_dict(fields, model=model)
+    shape = (int(header["input_shape"][0]), int(header["input_shape"][1]), int(header["input_shape"][2]))
+    network = planning.build(problem, header["params"], shape, header["n_classes"], 0)
+    weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InvalidValueError(f"The weights in {os.fspath(path)} do not fit the network: {error}") from None
+    where = devices.choose(problem.device)
+    network.to(where).eval()
+    if where.type == "cpu":  # as while it was trained, so that predictions have the same bits
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Trained(
+        network, problem, header["params"], header["training_seed"], header["metrics"], header["history"], shape,
+        header["n_classes"], tensors["shift"], tensors["scale"],
+    )  # fmt: skip
+
+
+# -- the state of a training -------------------------------------------------------------------------------------------
+
+
+def save_state(state: Mapping[str, Any], path: PathLike) -> None:
+    """Write the state of a training, ``Training.state()``, so that :func:`load_state` gives it back bit by bit.
+
+    Args:
+        state: nested dictionaries, lists and tuples of tensors, numbers, texts, truth values and None.
+        path: of the file; one that is there is replaced.
+
+    Raises:
+        InvalidTypeError: it holds something else.
+    """
+    _replace(path, state_to_bytes(state))
+
+
+def load_state(path: PathLike) -> dict[str, Any]:
+    """What :func:`save_state` wrote; tensors are on the CPU.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DataDamagedError: not such a file, or damaged.
+    """
+    return state_from_bytes(Path(path).read_bytes(), path)
+
+
+def state_to_bytes(state: Mapping[str, Any]) -> bytes:
+    """What :func:`save_state` writes."""
+    tensors: dict[str, Tensor] = {}
+    return _packed({"kind": "state", "state": _plain(state, tensors)}, tensors)
+
+
+def state_from_bytes(content: bytes, source: PathLike = "these bytes") -> dict[str, Any]:
+    """Inverse of :func:`state_to_bytes`; ``source`` is what errors call them."""
+    header, tensors = _unpacked(content, source, "state")
+    try:
+        state = _nested(header["state"], tensors)
+    except (KeyError, ValueError, TypeError):
+        state = None
+    if not isinstance(state, dict):
+        raise DataDamagedError(f"{os.fspath(source)} holds no state of a training.")
+    return state
+
+
+def _plain(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """A JSON-able form; tensors are put aside under a number."""
+    if isinstance(value, Tensor):
+        tensors[str(len(tensors))] = value
+        return {"tensor": str(len(tensors) - 1)}
+    if isinstance(value, Mapping):
+        if wrong := [key for key in value if not isinstance(key, (str, int)) or isinstance(key, bool)]:
+            raise InvalidTypeError(f"The keys of a state must be texts or integers, not {wrong[0]!r}.")
+        return {"dict": [[key, _plain(entry, tensors)] for key, entry in value.items()]}
+    if isinstance(value, (list, tuple)):
+        return {type(value).__name__: [_plain(entry, tensors) for entry in value]}
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise InvalidTypeError(f"A state holds tensors, numbers, texts and containers of them, not {value!r}.")
+
+
+def _nested(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: _nested(entry, tensors) for key, entry in content}
+    entries = [_nested(entry, tensors) for entry in content]
+    return tuple(entries) if kind == "tuple" else entries
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def _packed(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
+    safetensors = _safetensors()
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}  # none share memory
+    text = json.dumps({"format": FORMAT, **header})
+    return safetensors.save(own, metadata={_KEY: text})  # type: ignore[no-any-return]
+
+
+def _unpacked(content: bytes, source: PathLike, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    safetensors = _safetensors()
+    name = os.fspath(source)
+    try:
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_KEY])
+        found = int(header["format"]), str(header["kind"])
+    except (ValueError, KeyError, TypeError):
+        raise DataDamagedError(f"{name} is not a file that tunesmith.train has written, or it is damaged.") from None
+    if found[0] > FORMAT:
+        raise NewerFormatError(f"{name} was written by a newer tunesmith (format {found[0]}); this one knows {FORMAT}.")
+    if found[1] != kind:
+        raise InvalidValueError(f"{name} holds a {found[1]}, not a {kind}; read it with {_READERS[found[1]]}.")
+    try:
+        return header, safetensors.load(content)
+    except Exception as error:  # SafetensorError is not exported by all versions
+        raise DataDamagedError(f"{name} is damaged: {error}") from None
+
+
+_READERS = {"network": "tunesmith.train.load(path)", "state": "tunesmith.train.saving.load_state(path)"}
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.torch
+    except ImportError:
+        raise MissingDependencyError(
+            "Networks are kept as safetensors, which is not installed: pip install 'tunesmith[train]'."
+        ) from None
+    return safetensors.torch
+
+
+def _replace(path: PathLike, content: bytes) -> None:
+    """Write a file that is there completely or, after a crash, not at all."""
+    target = Path(path).absolute()
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # the new name is on the disk when the folder is
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
