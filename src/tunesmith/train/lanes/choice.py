@@ -15,7 +15,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,8 @@ _logger = logging.get_logger("tunesmith.train")
 SOLO = "solo"
 #: Trainings shorter than this many steps are not worth a measurement; the first engine that can is taken.
 _WORTH_STEPS = 200
-#: Steps that are timed, after one that is not.
-_TIMED = 3
+#: Steps that are timed: enough for so many seconds, within bounds; and how often.
+_LONG, _FEWEST, _MOST, _ROUNDS = 0.1, 2, 50, 3
 
 
 class Planner:
@@ -110,24 +109,10 @@ def measure(job: Job, bucket: Bucket, able: list[Kind]) -> dict[str, float]:
 
     Nothing that counts is touched: the networks are copies, what is drawn is drawn by keys.
     """
-    trial = _trial(job)
     makers: dict[str, Callable[[], Block]] = {SOLO: SoloBlock}
     for kind in able:
         makers[kind.name] = lambda kind=kind: _full(kind, job)  # type: ignore[misc]
-    return {name: _seconds(make, trial) for name, make in makers.items()}
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """Jobs of two lengths: what the longer takes more is that many steps, without what happens once."""
-
-    short: Callable[[], Job]
-    long: Callable[[], Job]
-
-
-def _trial(job: Job) -> _Trial:
-    size = job.hyperparameters.batch_size
-    return _Trial(lambda: catalogue.shortened(job, size), lambda: catalogue.shortened(job, (1 + _TIMED) * size))
+    return {name: _seconds(make, job) for name, make in makers.items()}
 
 
 def _full(kind: Kind, job: Job) -> Block:
@@ -135,16 +120,19 @@ def _full(kind: Kind, job: Job) -> Block:
     return StackBlock(engine, kind.update(engine))
 
 
-def _seconds(make: Callable[[], Block], trial: _Trial) -> float:
-    """Per step and lane; the least of three."""
-    block = make()
-    device = trial.short().training.pool.images.device
-    with working(device, trial.short().threads):
-        found = []
-        for _ in range(3):
-            short, long = (_once(block, job, device) for job in (trial.short, trial.long))
-            found.append((long - short) / _TIMED / block.capacity)
-    return max(min(found), 1e-9)
+def _seconds(make: Callable[[], Block], job: Job) -> float:
+    """Per step and lane: what a longer training takes more than one of a single step, each the least of several."""
+    block, size = make(), job.hyperparameters.batch_size
+    device = job.training.pool.images.device
+
+    def least(steps: int, times: int) -> float:
+        return min(_once(block, lambda: catalogue.shortened(job, steps * size), device) for _ in range(times))
+
+    with working(device, job.threads):
+        least(1, 1)
+        one = least(1, _ROUNDS)
+        more = min(max(_FEWEST, round(_LONG / one)), _MOST)
+        return max((least(1 + more, _ROUNDS) - one) / more / block.capacity, 1e-9)
 
 
 def _once(block: Block, job: Callable[[], Job], device: torch.device) -> float:

@@ -1,0 +1,360 @@
+"""Trials in lanes: a configuration's result is its own, whatever shares the stack, and nobody takes others along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import tunesmith as ts
+from tunesmith.executors.lanes import LaneEvent
+from tunesmith.train import Problem
+from tunesmith.train.job import Job
+from tunesmith.train.lanes import opening
+from tunesmith.train.lanes.catalogue import Kind
+from tunesmith.train.lanes.choice import Planner
+from tunesmith.train.lanes.engine import Engine, Step
+from tunesmith.train.lanes.kinds import SimdKind, StackKind
+from tunesmith.train.lanes.runner import Runner
+
+SMALL: dict[str, Any] = {"data": "digits", "epochs": 2, "n_train": 96, "n_validation": 60, "n_test": 50}
+#: How far a loss after a few epochs may be from that of the ordinary loop.
+CLOSE = 2e-4
+KINDS = [SimdKind, StackKind]
+
+
+class Stacked(Planner):
+    """One kind of engine for everything."""
+
+    def __init__(self, kind: Kind | None) -> None:
+        super().__init__([] if kind is None else [kind])
+        self._only = kind
+
+    def _choose(self, job: Job, bucket: Any) -> Kind | None:
+        return None if self._only is None or self._only.refuses(job) else self._only
+
+
+def configurations(problem: Problem, n: int, seed: int = 0) -> list[dict[str, Any]]:
+    rows = problem.space.decode(
+        torch.rand(n, len(problem.space), generator=torch.Generator().manual_seed(seed)).numpy()
+    )
+    return [problem.space.to_params(row) for row in rows]
+
+
+def alone(problem: Problem, params: dict[str, Any], number: int) -> list[dict[str, float]]:
+    return list(problem.train(params, problem.training_seed(number, params)))
+
+
+def drive(runner: Runner, problem: Problem, waiting: list[tuple[int, dict[str, Any]]]) -> dict[int, list[LaneEvent]]:
+    """Evaluate all, refilling lanes as they get free; the events by trial."""
+    heard: dict[int, list[LaneEvent]] = {number: [] for number, _ in waiting}
+    left, queue = len(waiting), list(waiting)
+    try:
+        while left:
+            while queue and runner.room() > 0:
+                number, params = queue.pop(0)
+                runner.start(number, problem.evaluation(params, problem.training_seed(number, params)))
+            for event in runner.step():
+                heard[event.key].append(event)
+                left -= event.item is None
+    finally:
+        runner.close()
+    return heard
+
+
+def reports(events: list[LaneEvent]) -> list[dict[str, float]]:
+    return [event.item for event in events if event.item is not None]
+
+
+def values(heard: dict[int, list[LaneEvent]]) -> dict[int, list[float]]:
+    return {number: [r["val_loss"] for r in reports(events)] for number, events in heard.items()}
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    return Problem(model="cnn", space="small", fixed={"dropout": 0.3, "batch_size": 32}, **SMALL)
+
+
+@pytest.mark.parametrize("kind", [None, *KINDS])
+def test_a_lane_gives_what_the_loop_gives(kind: type[Kind] | None, problem: Problem) -> None:
+    waiting = list(enumerate(configurations(problem, 5)))
+    heard = drive(Runner(Stacked(kind and kind()), 5, 2), problem, waiting)
+    for number, params in waiting:
+        expected = alone(problem, params, number)
+        found = reports(heard[number])
+        assert [list(r) for r in found] == [list(r) for r in expected]
+        for a, b in zip(found, expected, strict=True):
+            assert a["val_loss"] == pytest.approx(b["val_loss"], abs=0 if kind is None else CLOSE)
+            assert a["train_loss"] == pytest.approx(b["train_loss"], abs=1e-12 if kind is None else CLOSE)
+        assert heard[number][-1].item is None
+        assert heard[number][-1].seconds > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_number_of_lanes_changes_no_bit(kind: type[Kind], problem: Problem) -> None:
+    """Other neighbours, other places, refilled at other times, stacks of other widths."""
+    waiting = list(enumerate(configurations(problem, 11)))
+    first = values(drive(Runner(Stacked(kind()), 1, 1), problem, waiting[:3]))
+    for lanes, workers, order in ((3, 1, 1), (11, 2, -1), (16, 1, 1)):
+        found = values(drive(Runner(Stacked(kind()), lanes, workers), problem, waiting[::order]))
+        for number in first:
+            assert found[number] == first[number], (lanes, number)
+
+
+def test_events_come_in_an_order_that_no_clock_decides(problem: Problem) -> None:
+    waiting = list(enumerate(configurations(problem, 9)))
+
+    def order() -> list[Any]:
+        runner, queue, seen = Runner(Stacked(SimdKind()), 6, 2), list(waiting), []
+        while queue or runner.room() < 6:
+            while queue and runner.room() > 0:
+                number, params = queue.pop(0)
+                runner.start(number, problem.evaluation(params, number))
+            seen += [(event.key, event.item) for event in runner.step()]
+        runner.close()
+        return seen
+
+    assert order() == order()
+
+
+@pytest.mark.parametrize("kind", [None, *KINDS])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"folds": 3},
+        {"executions_per_trial": 2},
+        {"fixed": {"patience": 1, "schedule": "plateau", "batch_size": 32}, "epochs": 5},
+        {"fixed": {"optimizer": "nadam", "mixup": 0.4, "flip": True, "label_smoothing": 0.1, "clip_norm": 1.0,
+                   "l1": 1e-4}},
+    ],
+    ids=["folds", "executions", "patience", "all-sorts"],
+)  # fmt: skip
+def test_every_way_to_measure(kind: type[Kind] | None, options: dict[str, Any]) -> None:
+    problem = Problem(model="mlp", space=ts.Space({"lr": ts.Float(1e-3, 1e-2)}), **{**SMALL, **options})
+    waiting = list(enumerate(configurations(problem, 3)))
+    heard = drive(Runner(Stacked(kind and kind()), 3, 1), problem, waiting)
+    for number, params in waiting:
+        expected, found = alone(problem, params, number), reports(heard[number])
+        assert len(found) == len(expected)
+        for a, b in zip(found, expected, strict=True):
+            assert list(a) == list(b)
+            assert a["val_loss"] == pytest.approx(b["val_loss"], abs=0 if kind is None else CLOSE)
+
+
+def test_weights_of_a_lane_are_those_of_the_loop(problem: Problem) -> None:
+    """What evaluates a network afterwards finds it trained; with patience it is the best one."""
+    patient = Problem(**{**problem._fields(), "epochs": 4, "fixed": {**problem.fixed, "patience": 1}})
+    params = {"lr": 0.05, "momentum": 0.9}
+    evaluation = patient.test_evaluation(params, 3)
+    runner = Runner(Stacked(SimdKind()), 1, 1)
+    runner.start(0, evaluation)
+    for _ in range(100):
+        if any(event.item is None for event in runner.step()):
+            break
+    runner.close()
+    expected = patient.evaluate_test(params, 3)
+    assert list(evaluation.outcome) == list(expected)
+    assert evaluation.outcome["test_loss"] == pytest.approx(expected["test_loss"], abs=CLOSE)
+
+
+# -- trouble -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [None, *KINDS])
+def test_a_training_that_diverges_fails_alone(kind: type[Kind] | None, problem: Problem) -> None:
+    wild = Problem(**{**problem._fields(), "space": ts.Space({"lr": ts.Float(1e-3, 1e9)})})
+    calm = [(0, {"lr": 0.01}), (2, {"lr": 0.02})]
+    hot = [(1, {"lr": 1e9}), (3, {"lr": 1e8})]
+    together = drive(Runner(Stacked(kind and kind()), 4, 1), wild, sorted(calm + hot))
+    without = drive(Runner(Stacked(kind and kind()), 4, 1), wild, calm)
+    for number, _ in calm:
+        assert values(together)[number] == values(without)[number]
+    for number, _ in hot:
+        end = together[number][-1]
+        assert end.value != end.value  # NaN
+        assert "diverged in epoch" in dict(end.attributes)["fail_reason"]
+
+
+def test_impossible_architectures_fail_alone() -> None:
+    space = ts.Space({"layers": ts.Int(1, 4), "kernel_size": ts.Int(3, 9)})
+    problem = Problem(model="cnn", space=space, fixed={"padding": "valid"}, **SMALL)
+    study = ts.create_study(space=space, pruner="nop")
+    for layers, kernel in ((1, 3), (4, 9), (1, 3)):
+        study.enqueue_trial({"layers": layers, "kernel_size": kernel})
+    study.optimize(problem, 3, lanes=3)
+    assert [t.state.name for t in study.trials] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert "too small" in study.trials[1].user_attrs["fail_reason"] or study.trials[1].user_attrs["fail_reason"]
+
+
+class Narrow(SimdKind):
+    """An engine that fails in wide stacks, and with certain networks."""
+
+    fails: Callable[[Engine], Exception | None] = staticmethod(lambda engine: None)
+
+    def make(self, job: Job, lanes: int) -> Engine:
+        engine = super().make(job, lanes)
+        whole = engine.step
+
+        def step(what: Step) -> Any:
+            found = whole(what)
+            if (error := self.fails(engine)) is not None:
+                raise error
+            return found
+
+        engine.step = step  # type: ignore[method-assign]
+        return engine
+
+
+def used(engine: Engine) -> int:
+    return int((engine.parameters.abs().sum(0) > 0).sum())
+
+
+def test_too_little_memory_halves_the_lanes(problem: Problem, caplog: Any) -> None:
+    class Small(Narrow):
+        fails = staticmethod(lambda engine: torch.OutOfMemoryError("CUDA out of memory") if used(engine) > 2 else None)
+
+    waiting = list(enumerate(configurations(problem, 7)))
+    found = values(drive(Runner(Stacked(Small()), 7, 1), problem, waiting))
+    assert found == values(drive(Runner(Stacked(SimdKind()), 7, 1), problem, waiting))
+
+
+def test_one_that_breaks_the_stack_fails_and_the_others_do_not(problem: Problem) -> None:
+    marked = Problem(**{**problem._fields(), "space": ts.Space({"lr": ts.Float(1e-3, 1.0)})})
+    waiting = [(k, {"lr": 0.01 * (k + 1)}) for k in range(6)]
+    seed = marked.training_seed(3, {})
+    bad = next(iter(marked.evaluation(waiting[3][1], seed).next_job().network.parameters())).flatten()[0]  # type: ignore[union-attr]
+
+    class Allergic(Narrow):
+        def make(self, job: Job, lanes: int) -> Engine:
+            engine = super().make(job, lanes)
+            load = engine.load
+
+            def watched(lane: int, network: Any) -> None:
+                engine.marked |= next(iter(network.parameters())).flatten()[0] == bad  # type: ignore[attr-defined]
+                load(lane, network)
+
+            engine.marked = False  # type: ignore[attr-defined]
+            engine.load = watched  # type: ignore[method-assign]
+            return engine
+
+        fails = staticmethod(lambda engine: RuntimeError("bad kernel") if engine.marked else None)
+
+    heard = drive(Runner(Stacked(Allergic()), 6, 2), marked, waiting)
+    expected = values(drive(Runner(Stacked(SimdKind()), 6, 2), marked, waiting))
+    for number, events in heard.items():
+        if number == 3:
+            assert [repr(e.error) for e in events] == ["RuntimeError('bad kernel')"]
+        else:
+            assert values(heard)[number] == expected[number]
+
+
+@pytest.mark.parametrize("kind", [None, *KINDS])
+def test_a_parked_lane_goes_on_as_if_it_had_not_been(kind: type[Kind] | None, problem: Problem) -> None:
+    longer = Problem(**{**problem._fields(), "epochs": 4, "fixed": {**problem.fixed, "schedule": "cosine"}})
+    waiting = list(enumerate(configurations(longer, 4)))
+    expected = values(drive(Runner(Stacked(kind and kind()), 4, 1), longer, waiting))
+    first, second = Runner(Stacked(kind and kind()), 4, 1), Runner(Stacked(kind and kind()), 4, 2)
+    found: dict[int, list[float]] = {number: [] for number, _ in waiting}
+    for number, params in waiting:
+        first.start(number, longer.evaluation(params, longer.training_seed(number, params)))
+    while any(len(f) < 1 + k % 3 for k, f in found.items()):
+        for event in first.step():
+            found[event.key].append(event.item["val_loss"])
+            if len(found[event.key]) == 1 + event.key % 3:
+                second.resume(("again", event.key), first.park(event.key))
+    for _ in range(40):
+        for event in second.step():
+            if event.item is not None:
+                found[event.key[1]].append(event.item["val_loss"])
+    first.close()
+    second.close()
+    assert found == expected
+
+
+def test_dropped_lanes_make_room(problem: Problem) -> None:
+    runner = Runner(Stacked(SimdKind()), 3, 1)
+    for number, params in enumerate(configurations(problem, 3)):
+        runner.start(number, problem.evaluation(params, number))
+    assert runner.room() == 0
+    events = []
+    for event in runner.step():
+        events.append(event)
+        runner.drop(event.key)
+    assert len(events) == 3
+    assert runner.room() == 3
+    assert list(runner.step()) == []
+    runner.close()
+
+
+# -- which engine ------------------------------------------------------------------------------------------------
+
+
+def test_the_choice_is_measured_once_and_remembered(problem: Problem, tmp_path: Path, monkeypatch: Any) -> None:
+    from tunesmith.train.lanes import choice
+
+    monkeypatch.setattr(choice, "_WORTH_STEPS", 1)
+    asked = []
+
+    def measure(job: Job, bucket: Any, able: list[Kind]) -> dict[str, float]:
+        asked.append([kind.name for kind in able])
+        return {choice.SOLO: 2.0, "simd": 3.0, "stack": 1.0}
+
+    monkeypatch.setattr(choice, "measure", measure)
+    job = problem.evaluation({"lr": 0.01, "momentum": 0.5}, 1).next_job()
+    assert job is not None
+    bucket = choice.Bucket.of(job)
+    for _ in range(2):
+        planner = Planner([SimdKind(), StackKind()], memory=tmp_path / "deep" / "lanes.json")
+        kind = planner.kind(job, bucket)
+        assert kind is not None
+        assert kind.name == "stack"
+    assert asked == [["simd", "stack"]]
+    (tmp_path / "deep" / "lanes.json").write_text("{broken")
+    assert Planner([SimdKind(), StackKind()], memory=tmp_path / "deep" / "lanes.json").kind(job, bucket) is not None
+    assert len(asked) == 2
+
+
+def test_a_measurement_changes_nothing(problem: Problem) -> None:
+    from tunesmith.train.lanes import choice
+
+    job = problem.evaluation({"lr": 0.01, "momentum": 0.5}, 1).next_job()
+    assert job is not None
+    before = [p.clone() for p in job.network.parameters()]
+    times = choice.measure(job, choice.Bucket.of(job), [SimdKind(), StackKind()])
+    assert set(times) == {"solo", "simd", "stack"}
+    assert all(0 < seconds < 1 for seconds in times.values())
+    assert all(torch.equal(a, b) for a, b in zip(before, job.network.parameters(), strict=True))
+
+
+def test_stacks_are_for_problems_whose_configurations_meet() -> None:
+    same = Problem(model="cnn", space="small", **SMALL)
+    assert opening.crowd(opening._sample(same)) == 1.0
+    widths = ts.Space({"width_1": ts.Int(10, 500), "lr": ts.Float(0.01, 0.1)})
+    apart = Problem(model="mlp", space=widths, **SMALL)
+    assert opening.crowd(opening._sample(apart)) < 1 / 16
+    runner = apart.open_lanes(4)
+    assert not runner.planner.stacked
+    runner.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_memory(monkeypatch: Any) -> None:
+    monkeypatch.setenv("TUNESMITH_LANES", "")
+
+
+def test_a_study_in_lanes(problem: Problem) -> None:
+    """End to end: buckets that cannot be fused side by side, and the study's own view."""
+    space = ts.Space({"lr": ts.Float(1e-3, 1e-1, log=True), "batch_size": ts.Categorical([16, 32])})
+    mixed = Problem(**{**problem._fields(), "space": space, "fixed": {"dropout": 0.2}})
+    alone, lanes = (ts.create_study(seed=4, space=space, pruner="nop") for _ in range(2))
+    alone.optimize(mixed, 7)
+    lanes.optimize(mixed, 7, lanes=4)
+    assert [t.params for t in lanes.trials] == [t.params for t in alone.trials]
+    assert [t.value for t in lanes.trials] == pytest.approx([t.value for t in alone.trials], abs=CLOSE)
+    for a, b in zip(lanes.trials, alone.trials, strict=True):
+        assert list(a.intermediate_values) == list(b.intermediate_values)
+        assert set(a.metrics) == set(b.metrics)
+        assert a.user_attrs["lane_seconds"] > 0
