@@ -1,15 +1,17 @@
 """Trials in lanes: forms stacks of what may run together, trains them epoch by epoch, and tells what happens.
 
 Stacks are computed by a few threads, but everything that is decided is decided in one, and in an order that no clock
-has a say in: epochs are handed out and waited for first in, first out. A study therefore makes the same proposals
-every time it runs in the same lanes.
+has a say in: each epoch is heard when it should be over by an estimate of its cost, so that a short one seldom waits
+for a long one. A study therefore makes the same proposals every time it runs in the same lanes.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Hashable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import torch
 
@@ -22,6 +24,17 @@ from tunesmith.train.lanes.choice import Planner
 from tunesmith.train.lanes.lane import Lane
 
 _logger = logging.get_logger("tunesmith.train")
+
+
+@dataclass(order=True)
+class _Flight:
+    """An epoch in work."""
+
+    over: float
+    count: int
+    bucket: Bucket = field(compare=False)
+    block: Block = field(compare=False)
+    future: Future[list[Outcome]] = field(compare=False)
 
 
 class Runner:
@@ -39,7 +52,8 @@ class Runner:
         self._waiting: dict[Bucket, deque[Lane]] = {}
         self._blocks: dict[Bucket, list[Block]] = {}
         self._home: dict[Hashable, Block] = {}
-        self._flying: deque[tuple[Bucket, Block, Future[list[Outcome]]]] = deque()
+        self._flying: list[_Flight] = []  # a heap
+        self._now, self._flights = 0.0, 0  # when the last epoch should have been over; how many there were
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="tunesmith-lanes")
         self._said: deque[LaneEvent] = deque()
 
@@ -78,8 +92,8 @@ class Runner:
 
     def stop(self) -> None:
         """Let epochs that are being computed end early, with an error; may be called from any thread."""
-        for _, block, _ in list(self._flying):
-            block.abandoned = True
+        for flight in list(self._flying):
+            flight.block.abandoned = True
 
     def close(self) -> None:
         """End; what is still in work is lost."""
@@ -101,7 +115,7 @@ class Runner:
     # -- work ------------------------------------------------------------------------------------------------------
 
     def step(self) -> Iterable[LaneEvent]:
-        """Wait for the oldest epoch in work and tell what it gave; each lane's events come in their order.
+        """Wait for an epoch in work and tell what it gave; each lane's events come in their order.
 
         Lanes that are parked or dropped while these events are gone through have no more of them.
         """
@@ -109,14 +123,15 @@ class Runner:
             self._arrange()
             if not self._flying:
                 return
-            bucket, block, future = self._flying.popleft()
+            flight = heapq.heappop(self._flying)
+            block, self._now = flight.block, flight.over
             block.busy = False
             try:
-                outcomes = future.result()
+                outcomes = flight.future.result()
             except Abandoned:
                 return
             except Exception as error:
-                self._failed(bucket, block, error)
+                self._failed(flight.bucket, block, error)
                 outcomes = []
             for outcome in outcomes:
                 yield from self._heard(outcome)
@@ -199,7 +214,10 @@ class Runner:
             for block in blocks:
                 if not block.busy and block.held:
                     block.busy = True
-                    self._flying.append((bucket, block, self._threads.submit(block.epoch)))
+                    self._flights += 1
+                    over = self._now + bucket.cost * block.capacity**0.5
+                    future = self._threads.submit(block.epoch)
+                    heapq.heappush(self._flying, _Flight(over, self._flights, bucket, block, future))
 
     def _settle(self, bucket: Bucket) -> None:
         """Idle blocks are dissolved when their lanes would be faster in others: too empty, or too narrow."""
