@@ -81,20 +81,21 @@ def slots(h: Hyperparameters) -> tuple[str, ...]:
 
 
 def _sgd_numbers(s: Settings) -> list[np.ndarray]:
-    """Momentum m, learning rate, and the weights of gradient and buffer in the step: (1, m) if Nesterov, or (0, 1)."""
+    """Momentum m and learning rate. If any lane is Nesterov's also what the step has of gradient and buffer: 1 and m
+    there, 0 and 1 elsewhere."""
     nesterov = s["nesterov"] > 0
-    return [s["momentum"], s["lr"], np.where(nesterov, 1.0, 0.0), np.where(nesterov, s["momentum"], 1.0)]
+    extra = [np.where(nesterov, 1.0, 0.0), np.where(nesterov, s["momentum"], 1.0)] if nesterov.any() else []
+    return [s["momentum"], s["lr"], *extra]
 
 
 def _sgd(p: Tensor, g: Tensor, kept: Sequence[Tensor], c: Coefficients, s: Tensor) -> None:
-    momentum, lr, of_gradient, of_buffer = c
-    if not kept:  # no lane has momentum
-        p.sub_(torch.mul(g, lr, out=s))
-        return
-    (buffer,) = kept
-    buffer.mul_(momentum).add_(g)
-    torch.mul(buffer, of_buffer, out=s).add_(g.mul_(of_gradient))
-    p.sub_(s.mul_(lr))
+    momentum, lr, *nesterov = c
+    step = g
+    if kept:  # else no lane has momentum
+        step = kept[0].mul_(momentum).add_(g)
+        if nesterov:
+            step = g.mul_(nesterov[0]).add_(torch.mul(step, nesterov[1], out=s))
+    p.sub_(torch.mul(step, lr, out=s))
 
 
 def _rmsprop_numbers(s: Settings) -> list[np.ndarray]:
