@@ -35,6 +35,10 @@ EVALUATION_BATCH = 500
 _MISFIT = re.compile(r"shape|size|channel|dimension", re.IGNORECASE)
 
 
+class Abandoned(Exception):
+    """An epoch ended early because nobody wants it any more."""
+
+
 def network_seed(training_seed: int) -> int:
     """The seed of the network's initial weights, below 2**62. (:class:`~tunesmith.train.job.Seeds` has the others.)"""
     (seed,) = np.random.SeedSequence(training_seed).generate_state(1, np.uint64)
@@ -159,6 +163,9 @@ class Course:
 class Training:
     """One training, alone on its device. The network of the job is trained in place.
 
+    Attributes:
+        abandoned: set by another thread, it ends the epoch before its next step, with :class:`Abandoned`.
+
     Raises:
         InvalidValueError: the device does not have the precision.
     """
@@ -174,6 +181,7 @@ class Training:
         self._optimizer = Optimizer(network.parameters(), job.hyperparameters)
         self._augmentation = Augmentation.of(job.hyperparameters)
         self._scaler = _scaler() if job.precision == "float16" else None
+        self.abandoned = False
         self._best: dict[str, Tensor] = {}  # the weights of the best epoch, when there is patience
 
     @property
@@ -223,7 +231,11 @@ class Training:
         self.job.network.train()
         rows, first = order(self.job, epoch), (epoch - 1) * steps_per_epoch(self.job)
         batches = rows.split(batch_sizes(len(rows), self.job.hyperparameters.batch_size))
-        done = [self._step(first + i, batch) for i, batch in enumerate(batches)]
+        done: list[tuple[Tensor, Tensor]] = []
+        for i, batch in enumerate(batches):
+            if self.abandoned:
+                raise Abandoned
+            done.append(self._step(first + i, batch))
         layers.set_step(self.job.network, None)
         return _mean([loss for loss, _ in done], len(rows)), _mean([hits for _, hits in done], len(rows))
 

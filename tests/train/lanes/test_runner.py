@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -287,6 +288,44 @@ def test_dropped_lanes_make_room(problem: Problem) -> None:
     assert runner.room() == 3
     assert list(runner.step()) == []
     runner.close()
+
+
+@pytest.mark.parametrize("kind", [None, SimdKind])
+def test_lanes_may_be_dropped_while_they_compute(kind: type[Kind] | None, problem: Problem) -> None:
+    waiting = list(enumerate(configurations(problem, 4)))
+    expected = values(drive(Runner(Stacked(kind and kind()), 4, 2), problem, waiting))
+    runner = Runner(Stacked(kind and kind()), 4, 2)  # two blocks or more, so that some compute while others are heard
+    for number, params in waiting:
+        runner.start(number, problem.evaluation(params, problem.training_seed(number, params)))
+    found: dict[int, list[float]] = {number: [] for number, _ in waiting}
+    events = list(runner.step())
+    dropped = max(found)
+    runner.drop(dropped)
+    assert runner.room() == 1
+    while runner.room() < 4:
+        events += runner.step()
+    runner.close()
+    for event in events:
+        if event.item is not None:
+            found[event.key].append(event.item["val_loss"])
+    for number in range(3):
+        assert found[number] == expected[number]
+    assert len(found[dropped]) <= 1
+
+
+@pytest.mark.parametrize("kind", [None, SimdKind])
+def test_closing_does_not_wait_for_the_end_of_epochs(kind: type[Kind] | None) -> None:
+    long = Problem(model="cnn", data="digits", space="small", epochs=2, fixed={"batch_size": 1})
+    runner = Runner(Stacked(kind and kind()), 2, 2)
+    params = {"lr": 0.01, "momentum": 0.5}
+    runner.start("warm", long.evaluation(params, 0))
+    seconds = time.perf_counter()
+    list(runner.step())
+    seconds = time.perf_counter() - seconds  # of an epoch
+    runner._arrange()
+    begin = time.perf_counter()
+    runner.close()
+    assert time.perf_counter() - begin < max(0.5 * seconds, 0.2)
 
 
 # -- which engine ------------------------------------------------------------------------------------------------

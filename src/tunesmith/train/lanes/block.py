@@ -16,12 +16,8 @@ from tunesmith.train.device import working
 from tunesmith.train.lanes.engine import Engine, Images, Step
 from tunesmith.train.lanes.lane import Lane
 from tunesmith.train.lanes.updates import Update
-from tunesmith.train.loop import EVALUATION_BATCH, Training, batch_sizes, order, steps_per_epoch
+from tunesmith.train.loop import EVALUATION_BATCH, Abandoned, Training, batch_sizes, order, steps_per_epoch
 from tunesmith.train.losses import targets
-
-
-class Abandoned(Exception):
-    """An epoch ended early because nobody wants it any more."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +36,13 @@ class Block(ABC):
         capacity: most lanes it can hold.
         lanes: those it holds, by slot.
         busy: whether an epoch is being computed.
-        abandoned: whether that should end early.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.lanes: list[Lane | None] = [None] * capacity
         self.busy = False
-        self.abandoned = False
+        self._abandoned = False
 
     @property
     def held(self) -> list[Lane]:
@@ -76,6 +71,10 @@ class Block(ABC):
             outcome.lane.seconds += share
         return outcomes
 
+    def abandon(self) -> None:
+        """Let an epoch that is being computed end early, with :class:`Abandoned`."""
+        self._abandoned = True
+
     @abstractmethod
     def _load(self, slot: int, lane: Lane) -> None: ...
 
@@ -91,6 +90,11 @@ class Block(ABC):
 
 class SoloBlock(Block):
     """One lane, trained by the ordinary loop."""
+
+    def abandon(self) -> None:
+        for lane in self.held:
+            if lane.training is not None:
+                lane.training.abandoned = True
 
     def __init__(self) -> None:
         super().__init__(1)
@@ -109,6 +113,8 @@ class SoloBlock(Block):
         assert lane.training is not None
         try:
             return [Outcome(lane, lane.training.epoch())]
+        except Abandoned:
+            raise
         except Exception as error:  # this lane's own: nobody else is here
             return [Outcome(lane, None, error)]
 
@@ -174,7 +180,7 @@ class StackBlock(Block):
         sums: list[Tensor] = []
         hits: list[Tensor] = []
         for at, rows in enumerate(index.split(sizes, dim=1)):
-            if self.abandoned:
+            if self._abandoned:
                 raise Abandoned
             step = inputs.step(rows, at)
             loss, hit = self.engine.step(step)

@@ -18,10 +18,11 @@ import torch
 from tunesmith import logging
 from tunesmith.executors.lanes import LaneEvent, Parked
 from tunesmith.train.evaluation import Evaluation
-from tunesmith.train.lanes.block import Abandoned, Block, Outcome
+from tunesmith.train.lanes.block import Block, Outcome
 from tunesmith.train.lanes.bucket import Bucket
 from tunesmith.train.lanes.choice import Planner
 from tunesmith.train.lanes.lane import Lane
+from tunesmith.train.loop import Abandoned
 
 _logger = logging.get_logger("tunesmith.train")
 
@@ -77,7 +78,7 @@ class Runner:
             self._enter(kept)
 
     def park(self, key: Hashable) -> Parked:
-        """Take a lane out. Called between two steps or while events are gone through, never during its epoch."""
+        """Take a lane out, while its events are gone through or before its first epoch, never during one."""
         lane = self._all.pop(key)
         if key in self._home:
             self._take_out(lane)
@@ -86,14 +87,18 @@ class Runner:
         return lane
 
     def drop(self, key: Hashable) -> None:
-        """Forget a lane."""
-        if key in self._all:
+        """Forget a lane, at any time; an epoch of it that is being computed counts for nothing."""
+        if key not in self._all:
+            return
+        if key in self._home and self._home[key].busy:
+            del self._all[key]  # it leaves its block when the epoch is over
+        else:
             self.park(key).close()
 
     def stop(self) -> None:
         """Let epochs that are being computed end early, with an error; may be called from any thread."""
         for flight in list(self._flying):
-            flight.block.abandoned = True
+            flight.block.abandon()
 
     def close(self) -> None:
         """End; what is still in work is lost."""
@@ -143,6 +148,10 @@ class Runner:
 
     def _heard(self, outcome: Outcome) -> Iterable[LaneEvent]:
         lane = outcome.lane
+        if self._all.get(lane.key) is not lane:  # dropped meanwhile
+            self._take_out(lane)
+            lane.close()
+            return
         if outcome.metrics is None:
             self._take_out(lane)
             del self._all[lane.key]
@@ -194,7 +203,9 @@ class Runner:
             torch.cuda.empty_cache()
         for lane in lanes:
             del self._home[lane.key]
-            if len(lanes) == 1:
+            if self._all.get(lane.key) is not lane:
+                lane.close()
+            elif len(lanes) == 1:
                 self._said.append(self._failure(lane, error))
             else:
                 lane.most = max(1, len(lanes) // 2)
