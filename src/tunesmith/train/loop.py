@@ -87,7 +87,6 @@ class Course:
         schedule: of the learning rate.
         epochs_done: how many.
         best_epoch: the one (from 1) with the best objective so far, the first among equals; 0 before the first.
-        improved: whether that is the last one.
         result: metrics of the last epoch; with ``patience`` those of the best one.
     """
 
@@ -102,6 +101,7 @@ class Course:
 
     @property
     def improved(self) -> bool:
+        """Whether the last epoch is the best so far."""
         return 0 < self.epochs_done == self.best_epoch
 
     @property
