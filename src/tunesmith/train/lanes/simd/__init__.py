@@ -1,0 +1,1 @@
+"""Lanes on a CPU: one network in each lane of the processor's vector registers."""
