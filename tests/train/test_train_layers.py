@@ -57,8 +57,12 @@ def test_masks_are_those_of_a_plain_computation(seed: int, step: int, p: float, 
 
 
 def test_the_mask_does_not_depend_on_the_layout_of_memory() -> None:
-    x, layer = draw(4, 3, 5, 6), Dropout(0.4)
-    layer.step = 11
+    x, drop = draw(4, 3, 5, 6), Dropout(0.4)
+
+    def layer(x: torch.Tensor) -> torch.Tensor:
+        layers.set_step(drop, 11)
+        return drop(x)
+
     expected = torch.from_numpy(kept(0, 0, 11, 0.4, 4, 90)).view(4, 3, 5, 6)
     for other in (x, x.to(memory_format=torch.channels_last), x.flip(0).flip(0), x.transpose(1, 3).transpose(1, 3)):
         assert torch.equal(layer(other), layer(x))
@@ -66,15 +70,25 @@ def test_the_mask_does_not_depend_on_the_layout_of_memory() -> None:
     assert torch.equal(layer(x.flatten(1)).view_as(x), layer(x))  # features count in the order (c, h, w)
 
 
+def test_a_layer_that_is_used_twice_in_a_step_drops_other_units() -> None:
+    drop, x = Dropout(0.5), torch.ones(8, 32)
+    layers.set_step(drop, 3)
+    first, second, third = drop(x), drop(x), drop(x)
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
+    layers.set_step(drop, 3)
+    assert all(torch.equal(a, drop(x)) for a in (first, second, third))
+
+
 def test_masks_depend_on_the_step_as_told_or_on_the_call() -> None:
     x, layer = torch.ones(8, 50), Dropout(0.5, seed=3)
     alone = [layer(x) for _ in range(3)]
     assert not torch.equal(alone[0], alone[1])
-    layers.set_step(layer, 1)
-    assert torch.equal(layer(x), layer(x))  # a function of the step, so recomputing gives the same
-    assert torch.equal(layer(x), alone[1])
+    for _ in range(2):
+        layers.set_step(layer, 1)
+        assert torch.equal(layer(x), alone[1])
     layers.set_step(layer, None)
-    assert not torch.equal(layer(x), alone[2])  # the fourth call
+    assert torch.equal(layer(x), alone[0])  # it counts from the beginning again
     assert torch.equal(Dropout(0.5, seed=3)(x), alone[0])
 
 

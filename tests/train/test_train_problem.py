@@ -553,3 +553,38 @@ def test_other_missing_modules_are_not_called_torch(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ModuleNotFoundError) as caught:
         _ = train.Problem
     assert not isinstance(caught.value, MissingDependencyError)
+
+
+def test_values_that_a_family_does_not_have_are_refused_at_once() -> None:
+    with pytest.raises(InvalidValueError, match=r"allows .*'activation': Unknown activation 'mish'; known"):
+        Problem(model="mlp", space=Space({"activation": ts.Categorical(["relu", "mish"])}))
+    with pytest.raises(InvalidValueError, match="layers must be at most 5, but is 9"):
+        Problem(model="mlp", space=Space({"layers": ts.Int(1, 9)}))
+    with pytest.raises(InvalidValueError, match="dropout must be in"):
+        Problem(model="mlp", fixed={"dropout": 1.5})
+    Problem(model="cnn", space=Space({"kernel_size": ts.Int(3, 40)}))  # impossible for some images, as each trial says
+
+
+def test_code_of_a_user_may_use_view() -> None:
+    class Viewing(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.convolution, self.output = nn.Conv2d(1, width, 3), nn.Linear(36 * width, 10)
+
+        def forward(self, x):  # type: ignore[no-untyped-def]
+            return self.output(self.convolution(x).view(len(x), -1))
+
+    def viewing(n_classes, width=4):  # type: ignore[no-untyped-def]
+        return Viewing(width)
+
+    problem = Problem(data="digits", model=viewing, epochs=1, n_train=64, n_validation=40, device="cpu")
+    study = ts.create_study(space=problem.space, seed=0)
+    study.optimize(problem, n_trials=2)
+    study.optimize(problem, n_trials=2, lanes=2)
+    assert {t.state.name for t in study.trials} == {"COMPLETE"}
+
+
+def test_an_objective_that_is_to_be_maximized_is_not_minimized() -> None:
+    problem = Problem(objective="val_accuracy", data="digits")
+    with pytest.raises(InvalidValueError, match=r"\['maximize'\] but the study's directions are \['minimize'\]"):
+        ts.create_study(space=problem.space).optimize(problem, n_trials=1)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.executors import BaseExecutor, InlineExecutor, LaneExecutor, ThreadExecutor
 from tunesmith.executors.lanes import LaneObjective
+from tunesmith.study._direction import StudyDirection
 from tunesmith.trial import FrozenTrial, Trial
 
 if TYPE_CHECKING:
@@ -70,6 +71,23 @@ def check_settings(
     if bad := [c for c in callbacks if not callable(c)]:
         raise InvalidTypeError(f"`callbacks` must be callables, but {bad[0]!r} is not.")
     return n_jobs, catch, callbacks
+
+
+def check_directions(func: Any, directions: list[StudyDirection]) -> None:
+    """Whether an objective that says where it wants to go (``train.Problem`` does) fits the study.
+
+    Raises:
+        InvalidValueError: it does not: its worst trials would be taken for the best.
+    """
+    wanted = getattr(func, "directions", None)
+    if not isinstance(wanted, list) or not all(w in ("minimize", "maximize") for w in wanted):
+        return
+    found = [direction.name.lower() for direction in directions]
+    if wanted != found:
+        raise InvalidValueError(
+            f"This objective is to be {wanted} but the study's directions are {found}; make the study with "
+            f"create_study(directions={wanted})."
+        )
 
 
 def choose_executor(func: Any, n_jobs: int | None, lanes: Any) -> BaseExecutor:

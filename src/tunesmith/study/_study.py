@@ -25,7 +25,15 @@ from tunesmith.study._log import StudyLog
 from tunesmith.study._loop import Loop
 from tunesmith.study._progress import NoProgress, Progress
 from tunesmith.study._session import Session
-from tunesmith.study._settings import Callback, Objective, Settings, check_settings, choose_executor, warn_endless
+from tunesmith.study._settings import (
+    Callback,
+    Objective,
+    Settings,
+    check_directions,
+    check_settings,
+    choose_executor,
+    warn_endless,
+)
 from tunesmith.study._tell import tell
 from tunesmith.trial import FrozenTrial, Trial, TrialState
 from tunesmith.trial._base import clean_attr, own_attrs
@@ -340,6 +348,7 @@ class Study:
         Ctrl-C and ``SystemExit`` release the running trials: they are attempted again by the next ``optimize``.
         """
         jobs, catch, callbacks = check_settings(func, n_trials, timeout, n_jobs, catch, callbacks)
+        check_directions(func, self.directions)
         executor = choose_executor(func, jobs, lanes)
         if getattr(self._local, "in_loop", False):
             raise RuntimeError("Nested invocation of `Study.optimize` method isn't allowed.")

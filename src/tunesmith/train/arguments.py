@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.train import metrics
 from tunesmith.train.evaluation import SPREAD
@@ -28,7 +30,7 @@ def merged(fixed: Mapping[str, Any] | None, **short: Any) -> Mapping[str, Any]:
         raise InvalidTypeError(f"fixed must be a mapping hyperparameter -> value, not {fixed!r}.")
     if both := sorted(set(given) & set(fixed or {})):
         raise InvalidValueError(f"{both} are given twice: as arguments and in fixed.")
-    return {**(fixed or {}), **given}
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in {**(fixed or {}), **given}.items()}
 
 
 def whole(name: str, value: Any, lowest: int, optional: bool = False) -> Any:

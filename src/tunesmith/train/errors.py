@@ -24,5 +24,9 @@ class TrainingDivergedError(TunesmithError, ArithmeticError):
         return type(self), (str(self), self.epoch)  # both arguments survive the way back from a worker process
 
 
+class UnusableDataError(InvalidValueError):
+    """A data set that one of several trials cannot be trained on: its images or labels are wrong, a part is empty."""
+
+
 class InvalidArchitectureError(InvalidValueError):
     """A network that cannot be built for this input: nothing would be left of the image, or the output does not fit."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import torch
 
-from tunesmith.train.errors import InvalidArchitectureError, TrainingDivergedError
+from tunesmith.train.errors import InvalidArchitectureError, TrainingDivergedError, UnusableDataError
 from tunesmith.train.job import Job
 from tunesmith.train.loop import Training
 
@@ -182,7 +182,7 @@ class Evaluation:
 
 def fail_reason(error: BaseException) -> str | None:
     """Why a training failed, when it was its own fault: see :meth:`Evaluation.fail_reason`; None for other errors."""
-    if isinstance(error, (TrainingDivergedError, InvalidArchitectureError)):
+    if isinstance(error, (TrainingDivergedError, InvalidArchitectureError, UnusableDataError)):
         return str(error)
     if is_out_of_memory(error):
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]

@@ -7,7 +7,9 @@ their own seed, so that a trial's result does not depend on its neighbours.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from numbers import Integral
 from typing import Any
 
@@ -51,6 +53,10 @@ class Dropout(nn.Module):
         key: of the masks.
         step: which training step the next one is, as :func:`set_step` says. None (nobody has said): the layer counts
             its calls, so that a network also works in a loop that knows nothing of steps.
+
+    A layer that is used several times in one step has other masks each time: those of the c-th use (from 0) have
+    ``counter.at_step(counter.at_step(key, step), c)`` for c > 0. (So it is not for ``torch.utils.checkpoint``, which calls
+    a layer again to find the same.)
     """
 
     def __init__(self, p: float, seed: int = 0) -> None:
@@ -62,16 +68,17 @@ class Dropout(nn.Module):
         self.p = float(p)
         self.key: counter.Key = counter.key(seed, 0)
         self.step: int | None = None
-        self._calls = 0
+        self._calls = 0  # since the layer was made, or in this step
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0.0:
             return x
-        step = self.step
-        if step is None:
-            step, self._calls = self._calls, self._calls + 1
+        call, self._calls = self._calls, self._calls + 1
+        key = counter.at_step(self.key, call if self.step is None else self.step)
+        if self.step is not None and call > 0:
+            key = counter.at_step(key, call)
         index = torch.arange(x.numel(), device=x.device).view(x.shape)
-        kept = counter.bits(counter.at_step(self.key, step), index) >> 8 >= counter.dropped_below(self.p)
+        kept = counter.bits(key, index) >> 8 >= counter.dropped_below(self.p)
         share = torch.full((), 1.0 - self.p, dtype=x.dtype, device=x.device)  # a true division on every device
         return torch.where(kept, x / share, torch.zeros_like(share))
 
@@ -98,7 +105,7 @@ def set_step(network: nn.Module, step: int | None) -> None:
         step: from 0, over the whole training. None: the layers count their own calls again.
     """
     for layer in dropouts(network):
-        layer.step = step
+        layer.step, layer._calls = step, 0
 
 
 def counted_dropouts(network: nn.Module) -> list[str]:
@@ -150,6 +157,19 @@ def norm_layer(kind: str, features: int, of_images: bool) -> nn.Module | None:
 # -- initial weights -----------------------------------------------------------------------------------------------
 
 
+_shapes_only: ContextVar[bool] = ContextVar("shapes_only", default=False)
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Within it :func:`initialised` leaves networks on the "meta" device: their shapes are known, nothing is drawn."""
+    token = _shapes_only.set(True)
+    try:
+        yield
+    finally:
+        _shapes_only.reset(token)
+
+
 def initialised(make: Callable[[], nn.Module], seed: int, *, rectified: bool) -> nn.Module:
     """Make a network, fill its parameters from a generator of its own, and give its dropout layers their keys.
 
@@ -174,6 +194,8 @@ def initialised(make: Callable[[], nn.Module], seed: int, *, rectified: bool) ->
     """
     with torch.device("meta"):
         network = make()
+    if _shapes_only.get():
+        return network
     network = network.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
     owners = [m for m in network.modules() if any(True for _ in m.parameters(recurse=False))]

@@ -25,6 +25,7 @@ from tunesmith.train.device import check_precision, working
 from tunesmith.train.errors import InvalidArchitectureError, TrainingDivergedError
 from tunesmith.train.job import Job, Part
 from tunesmith.train.optimizers import Optimizer
+from tunesmith.train.placing import place
 from tunesmith.train.schedules import Schedule
 
 #: What every epoch measures on the training part, after the metrics of the validation part.
@@ -174,9 +175,7 @@ class Training:
         self.job, self.course = job, Course(job)
         self._device = job.training.pool.images.device
         check_precision(job.precision, self._device)
-        network = job.network.to(self._device)
-        if self._device.type == "cpu":
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 10% faster convolutions
+        network = place(job.network, self._device, job.training.pool.images.shape[1:])
         layers.key_dropouts(network, job.seeds.dropout)
         self._optimizer = Optimizer(network.parameters(), job.hyperparameters)
         self._augmentation = Augmentation.of(job.hyperparameters)

@@ -7,11 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import nn
 
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.train import device as devices
 from tunesmith.train import loop, metrics
 from tunesmith.train.arguments import whole
+from tunesmith.train.errors import DataDamagedError, InvalidArchitectureError, UnusableDataError
 from tunesmith.train.evaluation import Evaluation, Run
 from tunesmith.train.hyperparameters import Hyperparameters, from_configuration
 from tunesmith.train.job import Job, Seeds
@@ -36,7 +39,12 @@ def plan(problem: Problem, params: Mapping[str, Any], training_seed: int, epochs
     length = whole("epochs", configuration.get("epochs", problem.epochs) if epochs is None else epochs, 1)
     seed = whole("training_seed", training_seed, 0)
     hyperparameters = from_configuration(configuration)
-    prepared = prepared_for(problem, configuration.get("data", problem.data))
+    try:
+        prepared = prepared_for(problem, configuration.get("data", problem.data))
+    except (InvalidTypeError, InvalidValueError, DataDamagedError) as error:
+        if "data" not in problem.space:
+            raise  # every trial would meet it
+        return Evaluation([Run(partial(_raise, UnusableDataError(str(error))), 0, {})], problem.metrics)
     runs: list[Run] = []
     for index in range(len(prepared.splits)):
         for execution in range(problem.executions_per_trial):
@@ -44,6 +52,10 @@ def plan(problem: Problem, params: Mapping[str, Any], training_seed: int, epochs
             make = partial(_job, problem, dict(params), hyperparameters, prepared, index, own, length)
             runs.append(Run(make, index, _labels(problem, index, execution)))
     return Evaluation(runs, problem.metrics)
+
+
+def _raise(error: Exception) -> Job:
+    raise error
 
 
 def _labels(problem: Problem, index: int, execution: int) -> dict[str, int]:
@@ -90,7 +102,12 @@ def build(
     configuration = dict(problem.fixed) if params is None else problem.configuration(params)
     family = family_of(configuration.get("model", problem.model))
     own = {key: value for key, value in configuration.items() if key in family.DEFAULTS}
-    return build_model(family, own, shape, n_classes, loop.network_seed(whole("training_seed", training_seed, 0)))
+    seed = loop.network_seed(whole("training_seed", training_seed, 0))
+    try:
+        with devices.working(torch.device("cpu"), problem.threads):
+            return build_model(family, own, shape, n_classes, seed)
+    except InvalidValueError as error:  # a value that the family does not have is this trial's fault, not the study's
+        raise error if isinstance(error, InvalidArchitectureError) else InvalidArchitectureError(str(error)) from error
 
 
 def prepared_for(problem: Problem, data: str) -> Prepared:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from tunesmith._expressions import Condition
@@ -11,7 +13,8 @@ from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.space import Space
 from tunesmith.train import hyperparameters, spaces
 from tunesmith.train.dataset import check_dataset_name
-from tunesmith.train.model_families import Family, family_of, find_model
+from tunesmith.train.errors import InvalidArchitectureError
+from tunesmith.train.model_families import Family, build_model, family_of, find_model
 
 #: Parameters of a space that choose what is trained, and how long, instead of how.
 AXES = ("data", "model", "seed", "epochs")
@@ -71,6 +74,8 @@ def resolve(
     for name, distribution in found.items():
         if name in hyperparameters.NAMES:
             _check_range(name, distribution)
+    if len(families) == 1:
+        _check_architecture(Space() if isinstance(space, str) else found, fixed, families[0])
     decided = _decided(found, fixed)
     for name in (*found, *fixed):
         if reason := hyperparameters.unused(name, decided):
@@ -143,6 +148,27 @@ def _check_names(space: Space, fixed: Mapping[str, Any], families: list[Family])
         )
     if unknown := [name for name in fixed if name not in known]:
         raise InvalidValueError(f"fixed has unknown hyperparameters {unknown}; known: {', '.join(known)}.")
+
+
+def _check_architecture(space: Space, fixed: Mapping[str, Any], family: Family) -> None:
+    """Whether the family has the values that the space allows, each at the ends of its range."""
+    own = {name: value for name, value in fixed.items() if name in family.DEFAULTS}
+    _try(family, tuple(own.items()))
+    for name in (name for name in space if name in family.DEFAULTS):
+        for value in _corners(space[name]):
+            try:
+                _try(family, (*own.items(), (name, value)))
+            except (InvalidTypeError, InvalidValueError) as error:
+                raise type(error)(f"The space allows {space[name]!r} for {name!r}: {error}") from None
+
+
+@lru_cache(maxsize=1024)
+def _try(family: Family, values: tuple[tuple[str, Any], ...]) -> None:
+    """Build one of our networks for a common image; what only depends on the image is found out later."""
+    if family.source is not None:
+        return  # a user's factory may be slow, and knows best what it takes
+    with suppress(InvalidArchitectureError, RuntimeError, MemoryError):
+        build_model(family, dict(values), (3, 32, 32), 10, 0)
 
 
 def _check_range(name: str, distribution: BaseDistribution) -> None:

@@ -26,6 +26,7 @@ from tunesmith.train import loop
 from tunesmith.train.dataset import ImageArray, IndexArray
 from tunesmith.train.errors import DataDamagedError
 from tunesmith.train.job import Part, Pool
+from tunesmith.train.placing import place
 
 if TYPE_CHECKING:
     from tunesmith.train.problem import Problem
@@ -146,9 +147,7 @@ def load(path: PathLike, *, model: Callable[..., nn.Module] | None = None, devic
     except RuntimeError as error:
         raise InvalidValueError(f"The weights in {os.fspath(path)} do not fit the network: {error}") from None
     where = devices.choose(problem.device)
-    network.to(where).eval()
-    if where.type == "cpu":  # as while it was trained, so that predictions have the same bits
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    place(network, where, shape).eval()  # as while it was trained, so that predictions have the same bits
     return Trained(
         network, problem, header["params"], header["training_seed"], header["metrics"], header["history"], shape,
         header["n_classes"], tensors["shift"], tensors["scale"],

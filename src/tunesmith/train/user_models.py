@@ -161,7 +161,7 @@ def check_defaults(name: str, defaults: Any) -> None:
                 f"The default {value!r} of {key!r} of the model {name!r} must be a number, a text, a truth value or "
                 "None: hyperparameters are. Give anything else to a function around it."
             )
-    if taken := sorted(set(defaults) & {*hyperparameters.NAMES, "data", "model"}):
+    if taken := sorted(set(defaults) & {*hyperparameters.NAMES, "data", "model", "seed", "epochs"}):
         raise InvalidValueError(f"The model {name!r} calls {taken} like the training loop does; rename them.")
 
 

@@ -36,6 +36,7 @@ class Lane(Parked):
         training: its own loop when it trains alone.
         best: with patience, a copy of the network at its best epoch.
         most: the widest stack that it may be in; halved when a stack fails.
+        alone: whether not even a stack of its own could be computed; then the ordinary loop says what is wrong.
     """
 
     key: Hashable
@@ -48,6 +49,7 @@ class Lane(Parked):
     training: Training | None = None
     best: nn.Module | None = None
     most: int | None = None
+    alone: bool = False
 
     def next_job(self) -> bool:
         """Go on to the evaluation's next training, if there is one."""

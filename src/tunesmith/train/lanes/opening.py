@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from tunesmith.exceptions import TunesmithError
 from tunesmith.space import Space
+from tunesmith.train import device as devices
+from tunesmith.train import layers
 from tunesmith.train.evaluation import Evaluation
-from tunesmith.train.job import Job
 from tunesmith.train.lanes.bucket import Bucket
 from tunesmith.train.lanes.choice import Planner, memory_file
 from tunesmith.train.lanes.kinds import kinds
@@ -31,6 +32,9 @@ class Trainable(Protocol):
     @property
     def space(self) -> Space: ...
 
+    @property
+    def device(self) -> str: ...
+
     def evaluation(self, params: Mapping[str, Any], training_seed: int) -> Evaluation: ...
 
 
@@ -45,13 +49,16 @@ def open_lanes(problem: Trainable, lanes: int | str, workers: int | None) -> Run
         lanes: how many at a time; "auto": on a CPU a full stack for each core, on a GPU what its memory holds.
         workers: threads that compute; None is one a core on a CPU (as many as this process may use), else one.
     """
-    jobs = _sample(problem)
-    planner = Planner(kinds(), stacked=crowd(jobs) >= _CROWDED, memory=memory_file())
-    on_cpu = not jobs or jobs[0].training.pool.images.device.type == "cpu"
+    found = _sample(problem)
+    planner = Planner(kinds(), stacked=crowd(found) >= _CROWDED, memory=memory_file())
     if workers is None:
-        workers = cores() if on_cpu else 1
+        workers = cores() if devices.choose(problem.device).type == "cpu" else 1
     if isinstance(lanes, str):
-        lanes = max(1, max((planner.most(job) for job in jobs[:1]), default=1) * workers)
+        width = 1
+        if planner.stacked:
+            job = problem.evaluation(found[0].params, 0).next_job()
+            width = 1 if job is None else planner.most(job)
+        lanes = width * workers
     return Runner(planner, lanes, workers)
 
 
@@ -60,26 +67,41 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def crowd(jobs: list[Job]) -> float:
-    """How likely two configurations share a bucket."""
-    n = len(jobs)
+@dataclass(frozen=True)
+class Sample:
+    """A configuration of a problem.
+
+    Attributes:
+        params: name -> value.
+        bucket: of its training.
+    """
+
+    params: dict[str, Any]
+    bucket: Bucket
+
+
+def crowd(found: list[Sample]) -> float:
+    """How likely two configurations share a bucket; 0 if that is not known."""
+    n = len(found)
     if n < 2:
-        return 1.0
-    return sum(count * (count - 1) for count in Counter(Bucket.of(job) for job in jobs).values()) / (n * (n - 1))
+        return 0.0
+    return sum(count * (count - 1) for count in Counter(each.bucket for each in found).values()) / (n * (n - 1))
 
 
-def _sample(problem: Trainable) -> list[Job]:
-    """Trainings of configurations that are spread over the space; always the same ones."""
+def _sample(problem: Trainable) -> list[Sample]:
+    """Configurations that are spread over the space; always the same ones. Their networks have shapes, no weights."""
     space, enough = problem.space, _SAMPLE
     rows = space.decode(np.random.RandomState(0).random_sample((_SAMPLE, len(space))))
-    found: list[Job] = []
+    found: list[Sample] = []
     for number, row in enumerate(rows):
+        params = space.active(space.to_params(row))
         try:
-            job = problem.evaluation(space.to_params(row), number).next_job()
-        except TunesmithError:
-            continue  # an impossible architecture
+            with layers.shapes_only():
+                job = problem.evaluation(params, number).next_job()
+        except Exception:  # a configuration that is impossible, for whatever reason: its trial will say so
+            continue
         if job is not None:
-            found.append(job)
+            found.append(Sample(params, Bucket.of(job)))
             if sum(p.numel() for p in job.network.parameters()) > _LARGE:
                 enough = _FEW
         if len(found) >= enough:

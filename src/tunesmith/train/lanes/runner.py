@@ -18,7 +18,7 @@ import torch
 from tunesmith import logging
 from tunesmith.executors.lanes import LaneEvent, Parked
 from tunesmith.train.evaluation import Evaluation
-from tunesmith.train.lanes.block import Block, Outcome
+from tunesmith.train.lanes.block import Block, Outcome, SoloBlock
 from tunesmith.train.lanes.bucket import Bucket
 from tunesmith.train.lanes.choice import Planner
 from tunesmith.train.lanes.lane import Lane
@@ -205,6 +205,9 @@ class Runner:
             del self._home[lane.key]
             if self._all.get(lane.key) is not lane:
                 lane.close()
+            elif len(lanes) == 1 and not lane.alone and lane.course.epochs_done == 0:
+                lane.alone = True
+                self._waiting.setdefault(bucket, deque()).appendleft(lane)
             elif len(lanes) == 1:
                 self._said.append(self._failure(lane, error))
             else:
@@ -254,6 +257,10 @@ class Runner:
             while not block.busy and waiting and len(block.held) < min(block.capacity, _most(waiting[0])):
                 self._put(waiting.popleft(), block)
         room = sum(b.capacity - len(b.held) for b in blocks if b.busy)
+        for lane in [lane for lane in waiting if lane.alone]:
+            waiting.remove(lane)
+            blocks.append(SoloBlock())
+            self._put(lane, blocks[-1])
         while waiting and (room < len(waiting) or self._active() < self.workers):
             free = max(1, self.workers - self._active())
             most = min(_most(lane) for lane in waiting)
