@@ -170,3 +170,15 @@ def test_impossible_lanes_are_refused(tmp_path):
             compare(Problem(), ["random"], 1, 1, out=tmp_path, lanes=lanes)
     with pytest.raises(InvalidTypeError, match="offers them"):
         compare(lambda t: 0.0, ["random"], 1, 1, out=tmp_path, lanes=4, space={"x": Float(0, 1)})
+
+
+def test_a_problem_without_a_test_has_none_in_lanes_either(tmp_path):
+    class Untested(Problem):
+        evaluate_test = None
+
+        def test_evaluation(self, params, seed):
+            raise AssertionError("there is none")
+
+    result = compare(Untested(), **ARGUMENTS, out=tmp_path, lanes=5)
+    assert result.complete
+    assert not any(run.test or run.test_error for run in result.runs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Hashable
+from collections.abc import Callable, Generator, Hashable
 from typing import Any
 
 from tunesmith.compare.collect import SECONDS
@@ -141,12 +141,13 @@ class LaneProblem:
         trial.set_user_attr(SECONDS, event.seconds)
         return event.value
 
-    def evaluate_test(self, params: Any, training_seed: int) -> Any:
-        """The test metrics, of a training in a lane."""
+    @property
+    def evaluate_test(self) -> Callable[[Any, int], Any] | None:
+        """The problem's, with the training in a lane; None if it has none."""
+        return None if getattr(self._problem, "evaluate_test", None) is None else self._tested
+
+    def _tested(self, params: Any, training_seed: int) -> Any:
         evaluation = self._problem.test_evaluation(params, training_seed)
-        reports = self._pool.evaluate(evaluation)
-        while True:
-            try:
-                next(reports)
-            except StopIteration:
-                return evaluation.outcome
+        for _ in self._pool.evaluate(evaluation):
+            pass
+        return evaluation.outcome

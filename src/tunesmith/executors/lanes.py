@@ -144,7 +144,10 @@ class LaneExecutor(BaseExecutor):
         trial = held[event.key]
         if event.item is None:
             del held[event.key]
-            _annotate(trial, event)
+            try:
+                _annotate(trial, event)
+            except Exception as error:  # it is no longer ours
+                return host.ended(trial, error=error)
             return host.ended(trial, event.value, event.error)
         try:
             verdict = host.reported(trial, event.item)

@@ -51,12 +51,13 @@ class Dropout(nn.Module):
 
     Attributes:
         key: of the masks.
-        step: which training step the next one is, as :func:`set_step` says. None (nobody has said): the layer counts
-            its calls, so that a network also works in a loop that knows nothing of steps.
+
+    The step is set by :func:`set_step`. As long as it is None, the layer counts its calls instead, so that a network
+    also works in a loop that knows nothing of steps.
 
     A layer that is used several times in one step has other masks each time: those of the c-th use (from 0) have
-    ``counter.at_step(counter.at_step(key, step), c)`` for c > 0. (So it is not for ``torch.utils.checkpoint``, which calls
-    a layer again to find the same.)
+    ``counter.at_step(counter.at_step(key, step), c)`` for c > 0. (So it is not for ``torch.utils.checkpoint``, which
+    calls a layer again to find the same.)
     """
 
     def __init__(self, p: float, seed: int = 0) -> None:
@@ -67,8 +68,17 @@ class Dropout(nn.Module):
             raise InvalidValueError(f"dropout must be in [0, 1), but is {p!r}.")
         self.p = float(p)
         self.key: counter.Key = counter.key(seed, 0)
-        self.step: int | None = None
-        self._calls = 0  # since the layer was made, or in this step
+        self._step: int | None = None
+        self._calls = 0  # since the step was set
+
+    @property
+    def step(self) -> int | None:
+        """Which training step the next one is."""
+        return self._step
+
+    @step.setter
+    def step(self, step: int | None) -> None:
+        self._step, self._calls = step, 0
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0.0:
@@ -105,7 +115,7 @@ def set_step(network: nn.Module, step: int | None) -> None:
         step: from 0, over the whole training. None: the layers count their own calls again.
     """
     for layer in dropouts(network):
-        layer.step, layer._calls = step, 0
+        layer.step = step
 
 
 def counted_dropouts(network: nn.Module) -> list[str]:

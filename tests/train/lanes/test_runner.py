@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -220,6 +221,31 @@ def test_too_little_memory_halves_the_lanes(problem: Problem, caplog: Any) -> No
     waiting = list(enumerate(configurations(problem, 7)))
     found = values(drive(Runner(Stacked(Small()), 7, 1), problem, waiting))
     assert found == values(drive(Runner(Stacked(SimdKind()), 7, 1), problem, waiting))
+
+
+def test_stacks_that_cannot_be_made_are_made_narrower(problem: Problem) -> None:
+    class Poor(SimdKind):
+        def make(self, job: Job, lanes: int) -> Engine:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    waiting = list(enumerate(configurations(problem, 5)))
+    found = values(drive(Runner(Stacked(Poor()), 5, 2), problem, waiting))
+    for number, params in waiting:
+        assert found[number] == [r["val_loss"] for r in alone(problem, params, number)]
+
+
+def test_an_interrupt_does_not_wait_for_the_end_of_the_epoch() -> None:
+    long = Problem(model="cnn", data="digits", space="small", epochs=2, fixed={"batch_size": 1})
+    runner = Runner(Stacked(None), 1, 1)
+    runner.start(0, long.evaluation({"lr": 0.01, "momentum": 0.5}, 0))
+    threading.Timer(0.2, runner.stop).start()
+    begin = time.perf_counter()
+    assert list(runner.step()) == []
+    stopped = time.perf_counter() - begin
+    runner.close()
+    begin = time.perf_counter()
+    next(long.train({"lr": 0.01, "momentum": 0.5}, 0))
+    assert stopped < 0.2 + 0.7 * (time.perf_counter() - begin)
 
 
 def test_one_that_breaks_the_stack_goes_on_alone_and_the_others_in_theirs(problem: Problem) -> None:

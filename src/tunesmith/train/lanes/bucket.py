@@ -17,7 +17,7 @@ from tunesmith.train.layers import Dropout
 _PER_OPERATION, _PER_PRODUCT = 5e-5, 5e-11
 #: Attributes of a module that torch keeps, or that belong to the lane.
 _OWN = {"training", "_is_full_backward_hook"}
-_LANE = {"p", "seed", "key", "step"}
+_LANE = {"p", "key", "_step", "_calls"}
 
 
 @dataclass(frozen=True)

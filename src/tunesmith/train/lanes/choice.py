@@ -47,10 +47,13 @@ class Planner:
         stacked: whether lanes are worth while at all: False when the problem's configurations hardly ever share a
             bucket; then every training is alone.
         memory: where choices are kept: a file, or None for this object only.
+        epochs: of the longest training there may be; short ones are not worth a measurement.
     """
 
-    def __init__(self, kinds: Sequence[Kind], *, stacked: bool = True, memory: Path | None = None) -> None:
-        self._engines, self.stacked, self._memory = list(kinds), stacked, memory
+    def __init__(
+        self, kinds: Sequence[Kind], *, stacked: bool = True, memory: Path | None = None, epochs: int = 1
+    ) -> None:
+        self._engines, self.stacked, self._memory, self.epochs = list(kinds), stacked, memory, epochs
         self._kinds: dict[Bucket, Kind | None] = {}
         self._lock = threading.Lock()
 
@@ -85,8 +88,7 @@ class Planner:
         able = [kind for kind in self._engines if not kind.refuses(job)]
         if not able:
             return None
-        steps = -(-len(job.training) // job.hyperparameters.batch_size) * job.epochs
-        if steps < _WORTH_STEPS:
+        if self.epochs * -(-len(job.training) // job.hyperparameters.batch_size) < _WORTH_STEPS:
             return able[0] if able[0].sure else None
         name = self._remembered(job, bucket, able)
         return next((kind for kind in able if kind.name == name), None)
@@ -112,7 +114,13 @@ def measure(job: Job, bucket: Bucket, able: list[Kind]) -> dict[str, float]:
     makers: dict[str, Callable[[], Block]] = {SOLO: SoloBlock}
     for kind in able:
         makers[kind.name] = lambda kind=kind: _full(kind, job)  # type: ignore[misc]
-    return {name: _seconds(make, job) for name, make in makers.items()}
+    found: dict[str, float] = {}
+    for name, make in makers.items():
+        try:
+            found[name] = _seconds(make, job)
+        except Exception as error:  # too little memory, for instance: then it is not this one
+            _logger.info("Lanes: %s cannot be measured: %s: %s", name, type(error).__name__, error)
+    return found or {SOLO: 0.0}
 
 
 def _full(kind: Kind, job: Job) -> Block:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tunesmith.exceptions import InvalidValueError
 from tunesmith.space import Space
 from tunesmith.train import device as devices
 from tunesmith.train import layers
@@ -35,6 +36,9 @@ class Trainable(Protocol):
     @property
     def device(self) -> str: ...
 
+    @property
+    def epochs(self) -> int: ...
+
     def evaluation(self, params: Mapping[str, Any], training_seed: int) -> Evaluation: ...
 
 
@@ -50,7 +54,11 @@ def open_lanes(problem: Trainable, lanes: int | str, workers: int | None) -> Run
         workers: threads that compute; None is one a core on a CPU (as many as this process may use), else one.
     """
     found = _sample(problem)
-    planner = Planner(kinds(), stacked=crowd(found) >= _CROWDED, memory=memory_file())
+    _check(lanes, workers)
+    longest = getattr(problem.space.get("epochs"), "high", None) or max(
+        getattr(problem.space.get("epochs"), "choices", (problem.epochs,))
+    )
+    planner = Planner(kinds(), stacked=crowd(found) >= _CROWDED, memory=memory_file(), epochs=longest)
     if workers is None:
         workers = cores() if devices.choose(problem.device).type == "cpu" else 1
     if isinstance(lanes, str):
@@ -60,6 +68,12 @@ def open_lanes(problem: Trainable, lanes: int | str, workers: int | None) -> Run
             width = 1 if job is None else planner.most(job)
         lanes = width * workers
     return Runner(planner, lanes, workers)
+
+
+def _check(lanes: Any, workers: Any) -> None:
+    for name, value, other in (("lanes", lanes, "auto"), ("workers", workers, None)):
+        if value != other and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise InvalidValueError(f"`{name}` must be a positive integer or {other!r}, but is {value!r}.")
 
 
 def cores() -> int:

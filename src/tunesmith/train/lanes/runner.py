@@ -126,18 +126,19 @@ class Runner:
         """
         if not self._said:
             self._arrange()
-            if not self._flying:
-                return
-            flight = heapq.heappop(self._flying)
+        if self._flying and not self._said:
+            flight = self._flying[0]  # it stays there while it is waited for, so that stop() reaches it
             block, self._now = flight.block, flight.over
-            block.busy = False
             try:
                 outcomes = flight.future.result()
             except Abandoned:
                 return
             except Exception as error:
+                self._landed(flight)
                 self._failed(flight.bucket, block, error)
                 outcomes = []
+            else:
+                self._landed(flight)
             for outcome in outcomes:
                 yield from self._heard(outcome)
         while self._said:
@@ -145,6 +146,11 @@ class Runner:
             if event.item is None:
                 self._all.pop(event.key, None)
             yield event
+
+    def _landed(self, flight: _Flight) -> None:
+        self._flying.remove(flight)
+        heapq.heapify(self._flying)
+        flight.block.busy = False
 
     def _heard(self, outcome: Outcome) -> Iterable[LaneEvent]:
         lane = outcome.lane
@@ -160,7 +166,12 @@ class Runner:
         if lane.course.finished:
             self._take_out(lane)
             lane.finish()
-        item = lane.evaluation.observe(outcome.metrics, lane.course)
+        try:
+            item = lane.evaluation.observe(outcome.metrics, lane.course)
+        except Exception as error:
+            self.drop(lane.key)
+            yield self._failure(lane, error)
+            return
         if item is not None:
             yield LaneEvent(lane.key, item=item)
         if lane.course.finished and self._all.get(lane.key) is lane:  # or it was stopped by what it reported
@@ -265,7 +276,15 @@ class Runner:
             free = max(1, self.workers - self._active())
             most = min(_most(lane) for lane in waiting)
             wanted = min(-(-len(waiting) // free), most)
-            block = self.planner.block(waiting[0].job, bucket, wanted)
+            try:
+                block = self.planner.block(waiting[0].job, bucket, wanted)
+            except Exception as error:  # too little memory for so many, or for a stack at all
+                _logger.warning("A stack of %d lanes cannot be made (%s); it is halved.", wanted, _short(error))
+                for lane in waiting:
+                    lane.most = max(1, wanted // 2)
+                block = SoloBlock()
+                if wanted > 1:
+                    continue
             blocks.append(block)
             while waiting and len(block.held) < min(block.capacity, wanted):
                 self._put(waiting.popleft(), block)
@@ -273,8 +292,12 @@ class Runner:
             del self._blocks[bucket]
 
     def _put(self, lane: Lane, block: Block) -> None:
-        block.add(lane)
-        self._home[lane.key] = block
+        try:
+            block.add(lane)
+        except Exception as error:
+            self._said.append(self._failure(lane, error))
+        else:
+            self._home[lane.key] = block
 
     def _active(self) -> int:
         return sum(bool(b.held) for blocks in self._blocks.values() for b in blocks)
