@@ -10,5 +10,5 @@
 
 Names that families share (``layers``, ``width``, ``activation``, ``norm_layer``, ``dropout``) mean the like in all
 of them, and none is a name of :class:`~tunesmith.train.hyperparameters.Hyperparameters`. In the spaces of size "medium"
-widths go in steps, so that many trials of a study have the same shapes and can train in one stack.
+widths go in steps, so that more trials of a study have the same shapes and can train in one stack.
 """
