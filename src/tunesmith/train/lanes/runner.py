@@ -265,7 +265,12 @@ class Runner:
         waiting = self._waiting[bucket]
         blocks = self._blocks.setdefault(bucket, [])
         for block in blocks:
-            while not block.busy and waiting and len(block.held) < min(block.capacity, _most(waiting[0])):
+            while (
+                not block.busy
+                and waiting
+                and not waiting[0].alone
+                and len(block.held) < min(block.capacity, _most(waiting[0]))
+            ):
                 self._put(waiting.popleft(), block)
         room = sum(b.capacity - len(b.held) for b in blocks if b.busy)
         for lane in [lane for lane in waiting if lane.alone]:
