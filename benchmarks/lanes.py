@@ -35,11 +35,11 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from tunesmith.train.hyperparameters import Hyperparameters
 from tunesmith.train.job import Pool
 from tunesmith.train.lanes.engine import Images, Step
-from tunesmith.train.lanes.signature import signature
 from tunesmith.train.lanes.simd.engine import SimdEngine
 from tunesmith.train.lanes.simd.update import SimdUpdate
 from tunesmith.train.losses import targets
 from tunesmith.train.model_families import build_model
+from tunesmith.train.signature import signature
 
 MEAN, DEVIATION = 120.0, 60.0
 

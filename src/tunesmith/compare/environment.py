@@ -6,8 +6,9 @@ import os
 import platform
 import sys
 from importlib import metadata
-from pathlib import Path
 from typing import Any
+
+from tunesmith._machine import cores, processor
 
 _PACKAGES = ("tunesmith", "numpy", "scipy", "torch", "scikit-learn", "optuna")
 
@@ -22,30 +23,13 @@ def environment() -> dict[str, Any]:
             continue
     hardware: dict[str, Any] = {
         "system": f"{platform.system()} {platform.release()}", "machine": platform.machine(),
-        "processor": _processor(), "cores": _cores(),
+        "processor": processor(), "cores": cores(),
     }  # fmt: skip
     memory = _memory_gib()
     if memory is not None:
         hardware["memory"] = f"{memory:.1f} GiB"
     hardware |= _torch_hardware()
     return {"versions": versions, "hardware": hardware}
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _memory_gib() -> float | None:

@@ -20,7 +20,7 @@ from tunesmith.compare.progress import Progress
 from tunesmith.compare.result import ComparisonResult
 from tunesmith.compare.work import Comparison
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError, MissingDependencyError
-from tunesmith.executors.lanes import LaneObjective
+from tunesmith.executors.lanes import LaneObjective, check_lanes
 from tunesmith.numerics.streams import stream
 from tunesmith.space import Space
 from tunesmith.study import create_study
@@ -100,13 +100,11 @@ def compare(
 
 
 def _lanes(lanes: Any, problem: Any) -> int | str | None:
-    if lanes is None or (isinstance(problem, LaneObjective) and lanes == "auto"):
-        return lanes  # type: ignore[no-any-return]
+    if lanes is None:
+        return None
     if not isinstance(problem, LaneObjective):
         raise InvalidTypeError("`lanes` need a problem that offers them, such as tunesmith.train.Problem.")
-    if isinstance(lanes, str):
-        raise InvalidValueError(f"`lanes` must be a positive integer or 'auto', but is {lanes!r}.")
-    return _positive(lanes, "lanes")
+    return check_lanes(lanes)
 
 
 def _positive(value: Any, name: str) -> int:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
+from tunesmith.exceptions import InvalidValueError
 from tunesmith.executors._base import BaseExecutor, Host
 from tunesmith.pruners import Verdict
 from tunesmith.trial import Trial
@@ -88,6 +90,20 @@ class LaneObjective(Protocol):
 
     def begin(self, trial: Any) -> Any:
         """Suggest the parameters and return what the runner's ``start`` takes."""
+
+
+def check_lanes(lanes: Any) -> int | str:
+    """A number of lanes as an integer, or "auto".
+
+    Raises:
+        InvalidValueError: neither of them.
+    """
+    if isinstance(lanes, str) and lanes == "auto":
+        return lanes
+    whole = isinstance(lanes, Real) and not isinstance(lanes, bool) and float(lanes).is_integer()
+    if not whole or lanes < 1:
+        raise InvalidValueError(f"`lanes` must be a positive integer or 'auto', but is {lanes!r}.")
+    return int(lanes)
 
 
 class LaneExecutor(BaseExecutor):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.executors import BaseExecutor, InlineExecutor, LaneExecutor, ThreadExecutor
-from tunesmith.executors.lanes import LaneObjective
+from tunesmith.executors.lanes import LaneObjective, check_lanes
 from tunesmith.study._direction import StudyDirection
 from tunesmith.trial import FrozenTrial, Trial
 
@@ -103,9 +103,7 @@ def choose_executor(func: Any, n_jobs: int | None, lanes: Any) -> BaseExecutor:
             f"`lanes` need an objective that offers them, such as tunesmith.train.Problem, but this is {func!r}; use "
             "n_jobs for trials side by side in threads."
         )
-    if lanes != "auto" and (not _is_whole(lanes) or lanes < 1):
-        raise InvalidValueError(f"`lanes` must be a positive integer or 'auto', but is {lanes!r}.")
-    return LaneExecutor(func, lanes if lanes == "auto" else int(lanes), n_jobs)
+    return LaneExecutor(func, check_lanes(lanes), n_jobs)
 
 
 def _is_whole(value: Any) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from tunesmith.train.lanes.signature import signature
+from tunesmith.train.signature import signature
 
 
 def place(network: nn.Module, device: torch.device, input_shape: Sequence[int]) -> nn.Module:

@@ -125,7 +125,7 @@ def _check_axes(space: Space, model: str | Family) -> list[Family]:
     for value in _choices(space, "data", ()):
         check_dataset_name(value)
     for name, lowest, what in (("seed", 0, "non-negative"), ("epochs", 1, "positive")):
-        values = _corners(space[name]) if name in space else ()
+        values = corners(space[name]) if name in space else ()
         if any(isinstance(v, bool) or not isinstance(v, int) or v < lowest for v in values):
             raise InvalidValueError(f"{name!r} in a space must be {what} integers, not {space[name]!r}.")
     if "model" not in space:
@@ -155,7 +155,7 @@ def _check_architecture(space: Space, fixed: Mapping[str, Any], family: Family) 
     own = {name: value for name, value in fixed.items() if name in family.DEFAULTS}
     _try(family, tuple(own.items()))
     for name in (name for name in space if name in family.DEFAULTS):
-        for value in _corners(space[name]):
+        for value in corners(space[name]):
             try:
                 _try(family, (*own.items(), (name, value)))
             except (InvalidTypeError, InvalidValueError) as error:
@@ -172,14 +172,15 @@ def _try(family: Family, values: tuple[tuple[str, Any], ...]) -> None:
 
 
 def _check_range(name: str, distribution: BaseDistribution) -> None:
-    for value in _corners(distribution):
+    for value in corners(distribution):
         try:
             hyperparameters.check(name, value)
         except (InvalidTypeError, InvalidValueError) as error:
             raise type(error)(f"The space allows {distribution!r} for {name!r}: {error}") from None
 
 
-def _corners(distribution: BaseDistribution) -> tuple[Any, ...]:
+def corners(distribution: BaseDistribution) -> tuple[Any, ...]:
+    """The ends of a range, or all choices."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
     if isinstance(distribution, (FloatDistribution, IntDistribution)):

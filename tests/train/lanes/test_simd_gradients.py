@@ -16,11 +16,11 @@ from tunesmith.train.activations import ACTIVATIONS
 from tunesmith.train.device import working
 from tunesmith.train.job import Pool
 from tunesmith.train.lanes.engine import Images, Step
-from tunesmith.train.lanes.signature import Signature, signature
 from tunesmith.train.lanes.simd.conv_plan import ConvPlan
 from tunesmith.train.lanes.simd.engine import SimdEngine
 from tunesmith.train.layers import Dropout, dropouts
 from tunesmith.train.losses import loss as exact_loss
+from tunesmith.train.signature import Signature, signature
 
 LANES = SimdEngine.width()
 pytestmark = pytest.mark.skipif(LANES == 0, reason="no SIMD lanes on this processor")

@@ -20,12 +20,12 @@ from tunesmith.train.device import working
 from tunesmith.train.hyperparameters import Hyperparameters
 from tunesmith.train.job import Pool
 from tunesmith.train.lanes.engine import Images, Step
-from tunesmith.train.lanes.signature import signature
 from tunesmith.train.lanes.simd import features
 from tunesmith.train.lanes.simd.buffers import aligned
 from tunesmith.train.lanes.simd.engine import SimdEngine
 from tunesmith.train.lanes.simd.update import SimdUpdate
 from tunesmith.train.layers import Dropout
+from tunesmith.train.signature import signature
 
 LANES = SimdEngine.width()
 pytestmark = pytest.mark.skipif(LANES == 0, reason="no SIMD lanes on this processor")

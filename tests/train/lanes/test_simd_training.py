@@ -16,13 +16,13 @@ from tunesmith.train.device import working
 from tunesmith.train.hyperparameters import Hyperparameters
 from tunesmith.train.job import Pool
 from tunesmith.train.lanes.engine import Images, Step
-from tunesmith.train.lanes.signature import signature
 from tunesmith.train.lanes.simd.buffers import aligned
 from tunesmith.train.lanes.simd.engine import SimdEngine
 from tunesmith.train.lanes.simd.update import SimdUpdate
 from tunesmith.train.lanes.updates import TorchUpdate
 from tunesmith.train.layers import Dropout, dropouts
 from tunesmith.train.losses import targets
+from tunesmith.train.signature import signature
 
 LANES = SimdEngine.width()
 pytestmark = pytest.mark.skipif(LANES == 0, reason="no SIMD lanes on this processor")

@@ -20,10 +20,10 @@ from tunesmith.train.hyperparameters import Hyperparameters
 from tunesmith.train.job import Pool
 from tunesmith.train.lanes.engine import Engine, Images, Step
 from tunesmith.train.lanes.functional import FunctionalEngine
-from tunesmith.train.lanes.signature import signature
 from tunesmith.train.lanes.stack import StackEngine
 from tunesmith.train.lanes.updates import TorchUpdate
 from tunesmith.train.losses import loss, targets
+from tunesmith.train.signature import signature
 
 CPU = torch.device("cpu")
 CLASSES = 5

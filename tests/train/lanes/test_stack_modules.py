@@ -17,10 +17,10 @@ from tunesmith.train.job import Pool
 from tunesmith.train.lanes import stack_memory
 from tunesmith.train.lanes.engine import Images, Step
 from tunesmith.train.lanes.functional import FunctionalEngine
-from tunesmith.train.lanes.signature import Operation, Signature, signature
 from tunesmith.train.lanes.stack import StackEngine
 from tunesmith.train.lanes.stack_memory import Memory, estimate
 from tunesmith.train.layers import Dropout
+from tunesmith.train.signature import Operation, Signature, signature
 
 CPU, SHAPE = torch.device("cpu"), (2, 6, 6)
 

@@ -10,8 +10,8 @@ from functools import cached_property
 from torch import nn
 
 from tunesmith.train.job import Job, Pool
-from tunesmith.train.lanes.signature import Shape, Signature, signature
 from tunesmith.train.layers import Dropout
+from tunesmith.train.signature import Shape, Signature, signature
 
 #: Seconds that a layer takes whatever its size (forward and backward), and that a multiplication takes.
 _PER_OPERATION, _PER_PRODUCT = 5e-5, 5e-11
@@ -28,7 +28,7 @@ class Bucket:
     probability, label smoothing, clipping, augmentation, the rows of the pool, the number of epochs.
 
     Attributes:
-        form: the :class:`~tunesmith.train.lanes.signature.Signature`, or for networks that have none what
+        form: the :class:`~tunesmith.train.signature.Signature`, or for networks that have none what
             :func:`structure` says.
         pool: where the images lie (the very object).
         n_train, n_validation: sizes of the parts.

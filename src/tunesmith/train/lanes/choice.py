@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import tempfile
 import threading
 import time
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 
 from tunesmith import logging
+from tunesmith._machine import processor
 from tunesmith._version import __version__
 from tunesmith.train.device import working
 from tunesmith.train.job import Job
@@ -158,23 +158,13 @@ def _once(block: Block, job: Callable[[], Job], device: torch.device) -> float:
 
 def _key(bucket: Bucket, able: list[Kind]) -> str:
     device = bucket.pool.images.device
-    what = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    what = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     shape = tuple(bucket.pool.images.shape[1:]), str(bucket.pool.images.dtype)
     parts = (
         __version__, torch.__version__, str(device), what, repr(bucket.form), shape, bucket.batch_size, bucket.loss,
         bucket.threads, [kind.name for kind in able],
     )  # fmt: skip
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def memory_file() -> Path | None:

@@ -13,9 +13,9 @@ from tunesmith.train.lanes.block import StackBlock
 from tunesmith.train.lanes.catalogue import Kind, lane_of, shortened
 from tunesmith.train.lanes.engine import Engine
 from tunesmith.train.lanes.functional import FunctionalEngine
-from tunesmith.train.lanes.signature import Signature, signature
 from tunesmith.train.lanes.stack import StackEngine
 from tunesmith.train.lanes.updates import Update
+from tunesmith.train.signature import Signature, signature
 
 #: Lanes of a stack on a CPU: more do not make it faster. On a GPU at most so many, if they fit.
 _CPU_LANES, _GPU_LANES = 16, 512

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tunesmith.exceptions import InvalidValueError
+from tunesmith._machine import cores
+from tunesmith.executors.lanes import check_lanes
 from tunesmith.space import Space
 from tunesmith.train import device as devices
 from tunesmith.train import layers
@@ -19,6 +19,7 @@ from tunesmith.train.lanes.bucket import Bucket
 from tunesmith.train.lanes.choice import Planner, memory_file
 from tunesmith.train.lanes.kinds import kinds
 from tunesmith.train.lanes.runner import Runner
+from tunesmith.train.resolve import corners
 
 #: Configurations that are looked at to see how often two of them may share a stack; fewer of large networks.
 _SAMPLE, _FEW, _LARGE = 48, 12, 2_000_000
@@ -53,11 +54,9 @@ def open_lanes(problem: Trainable, lanes: int | str, workers: int | None) -> Run
         lanes: how many at a time; "auto": on a CPU a full stack for each core, on a GPU what its memory holds.
         workers: threads that compute; None is one a core on a CPU (as many as this process may use), else one.
     """
+    lanes = check_lanes(lanes)
     found = _sample(problem)
-    _check(lanes, workers)
-    longest = getattr(problem.space.get("epochs"), "high", None) or max(
-        getattr(problem.space.get("epochs"), "choices", (problem.epochs,))
-    )
+    longest = max(corners(problem.space["epochs"])) if "epochs" in problem.space else problem.epochs
     planner = Planner(kinds(), stacked=crowd(found) >= _CROWDED, memory=memory_file(), epochs=longest)
     if workers is None:
         workers = cores() if devices.choose(problem.device).type == "cpu" else 1
@@ -68,17 +67,6 @@ def open_lanes(problem: Trainable, lanes: int | str, workers: int | None) -> Run
             width = 1 if job is None else planner.most(job)
         lanes = width * workers
     return Runner(planner, lanes, workers)
-
-
-def _check(lanes: Any, workers: Any) -> None:
-    for name, value, other in (("lanes", lanes, "auto"), ("workers", workers, None)):
-        if value != other and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InvalidValueError(f"`{name}` must be a positive integer or {other!r}, but is {value!r}.")
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

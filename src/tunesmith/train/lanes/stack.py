@@ -15,10 +15,10 @@ from torch import Tensor
 from tunesmith.exceptions import InvalidValueError
 from tunesmith.train.lanes.engine import Images
 from tunesmith.train.lanes.lane_dropout import Mask
-from tunesmith.train.lanes.signature import Operation, Signature
 from tunesmith.train.lanes.stack_autograd import AutogradEngine, Bundle
 from tunesmith.train.lanes.stack_layers import Layer, Pass, to_maps
 from tunesmith.train.lanes.stack_recurrent import STACKED
+from tunesmith.train.signature import Operation, Signature
 
 #: Kinds of operations whose gradients their layers write themselves.
 _DIRECT = ("linear", "recurrent")

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from tunesmith.train.lanes.lane_dropout import Mask
-from tunesmith.train.lanes.signature import Operation, Shape
 from tunesmith.train.lanes.stack_autograd import aligned, realigned
+from tunesmith.train.signature import Operation, Shape
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from tunesmith.exceptions import InvalidValueError
-from tunesmith.train.lanes.signature import Signature
+from tunesmith.train.signature import Signature
 
 #: Bytes of a float32.
 _FLOAT = 4

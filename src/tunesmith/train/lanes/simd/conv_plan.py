@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunesmith.train.lanes.signature import Operation
 from tunesmith.train.lanes.simd.filtering import choose
+from tunesmith.train.signature import Operation
 
 #: Lines of M that are computed before they are mapped to outputs: 256 KB with 16 lanes, a part of a second-level cache.
 _M_LINES = 4096

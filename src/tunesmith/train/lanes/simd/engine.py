@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from tunesmith.exceptions import InvalidValueError
 from tunesmith.train import counter
 from tunesmith.train.lanes.engine import Engine, Images, Step
-from tunesmith.train.lanes.signature import Signature
 from tunesmith.train.lanes.simd import features
 from tunesmith.train.lanes.simd import records as r
 from tunesmith.train.lanes.simd.buffers import aligned
 from tunesmith.train.lanes.simd.nodes import refusal
 from tunesmith.train.lanes.simd.plan import Arena, Plan
+from tunesmith.train.signature import Signature
 
 
 class SimdEngine(Engine):

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunesmith.train.lanes.signature import Operation, Shape, Signature
 from tunesmith.train.lanes.simd.conv_plan import ConvPlan
+from tunesmith.train.signature import Operation, Shape, Signature
 
 #: Activations that never fall, and can tell their derivative from their output.
 RISING = ("relu", "leaky-relu", "tanh", "sigmoid", "elu")

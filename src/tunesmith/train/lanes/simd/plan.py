@@ -10,11 +10,11 @@ import math
 
 import numpy as np
 
-from tunesmith.train.lanes.signature import Operation, Signature
 from tunesmith.train.lanes.simd import records as r
 from tunesmith.train.lanes.simd.conv_plan import ConvPlan
 from tunesmith.train.lanes.simd.filtering import number
 from tunesmith.train.lanes.simd.nodes import NEED_INPUT, RISING, Node, Value, nodes
+from tunesmith.train.signature import Operation, Signature
 
 #: Lines that the values of a block may take: about 13 MB with 16 lanes. Some of it is read again in the backward pass,
 #: from the third-level cache; more samples than this make linear layers little faster. A number of its own, not the

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.train import activations, build_model, models
-from tunesmith.train.lanes.signature import Signature, signature
 from tunesmith.train.layers import Dropout
 from tunesmith.train.recurrent import LastState, Recurrent, ToSequence
+from tunesmith.train.signature import Signature, signature
 
 SHAPE = (2, 17, 16)
 SIZE = 2 * 17 * 16
