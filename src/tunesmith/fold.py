@@ -14,7 +14,7 @@ from tunesmith._table import Table
 from tunesmith.distributions import BaseDistribution, choice_from_json
 from tunesmith.events import VERSION, Event, attr_from_json
 from tunesmith.exceptions import LogDamagedError, NewerFormatError
-from tunesmith.history import EncodeCache, History, OpenRow, Shape
+from tunesmith.history import History, Memos, OpenRow, Shape
 from tunesmith.space import Space
 from tunesmith.trial._state import TrialState
 
@@ -102,7 +102,7 @@ class Fold:
         self.table = Table()
         self._waiting: list[int] = []  # heaps of numbers; some of them do not wait any more
         self._released: list[int] = []
-        self._cache = EncodeCache()
+        self._memos = Memos()
         self._history: History | None = None
         self._shape: Shape | None = None
         self._shape_key: tuple[Any, ...] = ()
@@ -430,7 +430,7 @@ class Fold:
                 seed=self.meta.get("seed", 0),
                 budget=self.meta.get("budget"),
                 metrics=tuple(table.metrics),
-                cache=self._cache,
+                memos=self._memos,
             )
             self._shape_key = key  # last: an interrupt in between must not make an old shape pass for this one
         open_rows = tuple([t.row or self._open_row(t) for t in self.open.values()]) if self.open else ()

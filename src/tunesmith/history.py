@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,29 +62,66 @@ class OpenRow:
     start: int = 0
 
 
-class EncodeCache:
-    """Unit-cube rows that were computed before; dropping it changes no result, only time."""
+class Memo(Protocol):
+    """Something that was computed from the first ``n`` finished trials and can be brought up to date.
+
+    Attributes:
+        n: how many it has seen; at most ``history.n``.
+    """
+
+    n: int
+
+    def extend(self, history: History) -> None:
+        """Take in the rows from ``n`` on. The outcome must be that of a new memo that sees all rows at once."""
+
+
+M = TypeVar("M", bound=Memo)
+
+
+class Memos:
+    """What was computed from a study before, by key; dropping it changes no result, only time.
+
+    The oldest go when there are more than ``MOST``.
+    """
+
+    MOST = 16
 
     def __init__(self) -> None:
         self._after_fork()
         watch_forks(self)
-        self._rows: dict[str, tuple[FloatArray, int]] = {}
+        self._found: dict[Hashable, Memo] = {}
 
     def _after_fork(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
-    def rows(self, space: Space, n: int, compute: Any) -> FloatArray:
-        """The first ``n`` rows for ``space``; ``compute(first, last)`` makes those that are not known yet."""
+    @contextlib.contextmanager
+    def at(self, key: Hashable, history: History, make: Callable[[], M]) -> Iterator[M]:
+        """See :meth:`History.memo`."""
         with self._lock:
-            rows, have = self._rows.get(space.id, (np.empty((16, len(space))), 0))
-            if have < n:
-                if n > len(rows):  # twice the room, so that a row a trial costs no copy of all
-                    rows = np.concatenate([rows[:have], np.empty((max(n, 2 * len(rows)) - have, len(space)))])
-                rows[have:n] = compute(have, n)
-                if len(self._rows) > 8:
-                    self._rows.clear()
-                self._rows[space.id] = (rows, n)
-            return frozen(rows, n)
+            memo: Any = self._found.pop(key, None)
+            old = memo is not None and memo.n > history.n  # of a later snapshot: leave it to that one
+            mine: M = make() if memo is None or old else memo
+            if mine.n < history.n:
+                mine.extend(history)
+            self._found[key] = memo if old else mine
+            if len(self._found) > self.MOST:
+                del self._found[next(iter(self._found))]
+            yield mine
+
+
+class _Encoded:
+    """Memo: the rows in the unit cube of a space."""
+
+    def __init__(self, space: Space) -> None:
+        self.space, self.n = space, 0
+        self.rows: FloatArray = np.empty((16, len(space)))
+
+    def extend(self, history: History) -> None:
+        if history.n > len(self.rows):  # twice the room, so that a row a trial costs no copy of all
+            room = np.empty((max(history.n, 2 * len(self.rows)) - self.n, len(self.space)))
+            self.rows = np.concatenate([self.rows[: self.n], room])
+        self.rows[self.n : history.n] = self.space.encode(history.raw(self.space, self.n))
+        self.n = history.n
 
 
 @dataclass(frozen=True)
@@ -100,7 +138,7 @@ class Shape:
     seed: int
     budget: int | None
     metrics: tuple[str, ...]
-    cache: EncodeCache
+    memos: Memos
 
 
 class History:
@@ -247,6 +285,12 @@ class History:
                 out[i] = table[int(v)] if table is not None else dist.to_external_repr(v)
         return out
 
+    def expecting(self, rows: Sequence[OpenRow]) -> History:
+        """This snapshot with more open trials: those that are about to be made."""
+        other = copy.copy(self)
+        other.open = (*self.open, *rows)
+        return other
+
     def showing(self, rows: Mapping[int, OpenRow]) -> History:
         """This snapshot with other rows for some open trials (those that have told this process more than the log)."""
         other = copy.copy(self)
@@ -265,14 +309,31 @@ class History:
 
         Values outside a range that has shrunk since are clipped; choices that are gone become NaN.
         """
-        return self._shape.cache.rows(space, self.n, lambda a, b: self._encode(space, a, b))
+        with self.memo(("encoded", space.id), lambda: _Encoded(space)) as encoded:
+            return frozen(encoded.rows, self.n)
 
-    def _encode(self, space: Space, first: int, last: int) -> FloatArray:
-        raw = np.full((last - first, len(space)), np.nan)
+    @contextlib.contextmanager
+    def memo(self, key: Hashable, make: Callable[[], M]) -> Iterator[M]:
+        """What an incremental method keeps of the finished trials, brought up to date with this snapshot.
+
+        It is a cache: it may be gone at the next call, and one that is made anew from all rows must be equal to one
+        that has grown with them. No other thread changes it inside of the ``with`` block.
+
+        Args:
+            key: what it is: the method's name and all that it depends on but the rows (as a rule ``space.id``).
+            make: a new one that has seen no row.
+        """
+        with self._shape.memos.at(key, self, make) as memo:
+            yield memo
+
+    def raw(self, space: Space, first: int = 0) -> FloatArray:
+        """(n - first, len(space)) the finished rows from ``first`` on under the names of ``space``, as they were: maybe
+        outside of its ranges; a choice as its index in it; NaN where inactive or unknown there."""
+        raw = np.full((self.n - first, len(space)), np.nan)
         for j, (name, dist) in enumerate(space.items()):
             if name not in self.names:
                 continue
-            column = self.X[first:last, self.names.index(name)]
+            column = self.X[first:, self.names.index(name)]
             table = self.categories.get(name)
             if isinstance(dist, CategoricalDistribution):
                 if table is not None:
@@ -281,7 +342,7 @@ class History:
                     raw[:, j] = lookup[np.where(np.isnan(column), -1, column).astype(np.int64)]
             elif table is None:
                 raw[:, j] = column
-        return space.encode(raw)
+        return raw
 
     def encode_open(self, space: Space) -> FloatArray:
         """(len(running), len(space)) the pending configurations in the unit cube of ``space``."""

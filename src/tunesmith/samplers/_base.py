@@ -39,8 +39,9 @@ class BaseSampler(ABC):
 
     Attributes:
         aliases: short names for ``create_study(sampler="...")``, with the arguments they stand for.
-        singly: whether proposals look at no other trial, so that a batch is asked for one by one, each with its own
-            trial's generator. Trial k is then the same in whatever batch it comes.
+        singly: whether proposals look at no result, only at which configurations there are already, so that a batch is
+            asked for one by one, each with its own trial's generator and the ones before it as running trials. Trial
+            k is then the same in whatever batch it comes.
     """
 
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {}

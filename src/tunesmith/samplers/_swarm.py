@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,52 +119,6 @@ class Swarm:
         self.x, self.v = np.vstack([self.x, x]), np.vstack([self.v, v])
         self.rank = np.append(self.rank, -1)
         self.fits = np.append(self.fits, True)
-
-
-class Visited:
-    """Which configurations of countably many values are known: evaluated, pending, or proposed in this call.
-
-    Args:
-        space: what is searched.
-        history: finished and open trials. Rows are looked at when they are first needed.
-    """
-
-    def __init__(self, space: Space, history: History) -> None:
-        self._space, self._history = space, history
-        self._countable = space.columns.levels > 0
-        # with a continuum among the parameters something can come twice only where that one is inactive
-        self._possible = bool(self._countable.all() or (space.conditions and self._countable.any()))
-        self._rows: FloatArray | None = None
-        self._new: list[FloatArray] = []
-
-    def has(self, unit: FloatArray) -> bool:
-        """Whether the (d,) row of the unit cube decodes to a known configuration; a continuum is always new."""
-        if not self._possible:
-            return False
-        row = self._active(self._space.to_params(self._space.decode(unit)))
-        if not self._countable[~np.isnan(row)].all():
-            return False
-        if self._rows is None:
-            self._rows = self._known()
-        known = np.vstack([self._rows, *self._new])
-        same = (known == row) | (np.isnan(known) & np.isnan(row))
-        return bool(same.all(axis=1).any())
-
-    def add(self, params: dict[str, Any]) -> None:
-        """A configuration that has just been proposed."""
-        if self._possible:
-            self._new.append(self._active(params))
-
-    def _active(self, params: dict[str, Any]) -> FloatArray:
-        return self._space.from_params(self._space.active(params))
-
-    def _known(self) -> FloatArray:
-        space = self._space
-        pending = [
-            space.from_params({n: v for n, v in t.params.items() if n in space and space[n].contains(v)})
-            for t in self._history.open
-        ]
-        return np.vstack([space.decode(self._history.encode(space)), *pending])
 
 
 def read_swarm(history: History, space: Space, size: int) -> Swarm:

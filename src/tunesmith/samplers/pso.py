@@ -22,7 +22,8 @@ from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.history import History
 from tunesmith.numerics.low_discrepancy import MAX_SOBOL_DIMENSION, points
 from tunesmith.samplers._base import BaseSampler, Proposal
-from tunesmith.samplers._swarm import Latent, Swarm, Visited, read_swarm
+from tunesmith.samplers._novel import Novel
+from tunesmith.samplers._swarm import Latent, Swarm, read_swarm
 from tunesmith.space import FloatArray, Space
 
 #: How often a step that leads to a known configuration is drawn again.
@@ -58,7 +59,7 @@ class PSOSampler(BaseSampler):
 
     *Discrete spaces*: where every active parameter has countably many values, a step may lead to a configuration that
     was evaluated already. Then r1 and r2 are drawn again, at most 10 times, until it leads to a new one; if none does,
-    the first draw stands, so a swarm that has gathered in one place does repeat itself.
+    the particle is put on a random configuration that was not tried yet, while there is one.
 
     *Other trials* (enqueued, added, of the first define-by-run trial, or from before the space changed) become
     memories: such a trial is taken for a position that particle number ``trial number mod swarm size`` (or the
@@ -154,14 +155,15 @@ class PSOSampler(BaseSampler):
         if not len(space):
             return [Proposal({})] * n
         swarm = read_swarm(history, space, self.swarm_size)
-        visited = Visited(space, history)
+        novel = Novel(space, history)
         found = []
         for _ in range(n):
             generation, i = swarm.next_member()
-            x, v = self._move(swarm, generation, i, history, rng, visited)
+            x, v = self._move(swarm, generation, i, history, rng, novel)
             swarm.add(generation, i, x, v)
-            params = space.to_params(space.decode(swarm.latent.decode(x)))
-            visited.add(params)
+            unit = swarm.latent.decode(x)
+            novel.add(unit)
+            params = space.to_params(space.decode(unit))
             tags = {"pso.x": x.tolist(), "pso.v": v.tolist(), "pso.g": generation, "pso.i": i, "pso.s": swarm.space_id}
             found.append(Proposal(params, tags))
         return found
@@ -169,18 +171,20 @@ class PSOSampler(BaseSampler):
     # -- one particle -------------------------------------------------------------------------------------------
 
     def _move(
-        self, swarm: Swarm, generation: int, i: int, history: History, rng: np.random.Generator, visited: Visited
+        self, swarm: Swarm, generation: int, i: int, history: History, rng: np.random.Generator, novel: Novel
     ) -> tuple[FloatArray, FloatArray]:
         """Position and velocity of particle ``i`` in ``generation``: the first draw that leads to something new."""
         last = swarm.last(i, generation)
-        if last is None:
-            return self._begin(swarm.latent, generation * self.swarm_size + i, history.seed, rng)
-        first = step = self._step(swarm, generation, i, history, rng, last)
-        for _ in range(REDRAWS):
-            if not visited.has(swarm.latent.decode(step[0])):
+        for k in range(1 if last is None else 1 + REDRAWS):
+            if last is None:
+                step = self._begin(swarm.latent, generation * self.swarm_size + i, history.seed, rng)
+            else:
+                step = self._step(swarm, generation, i, history, rng, last)
+            if not novel.has(swarm.latent.decode(step[0])):
                 return step
-            step = self._step(swarm, generation, i, history, rng, last)
-        return first if visited.has(swarm.latent.decode(step[0])) else step
+            first = first if k else step
+        unit = novel.untried(rng)
+        return first if unit is None else (swarm.latent.encode(unit[None])[0], first[1])
 
     def _step(
         self, swarm: Swarm, generation: int, i: int, history: History, rng: np.random.Generator,

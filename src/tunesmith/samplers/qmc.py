@@ -20,6 +20,7 @@ from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.history import History
 from tunesmith.numerics.low_discrepancy import KINDS, points
 from tunesmith.samplers._base import BaseSampler, Proposal
+from tunesmith.samplers._novel import Novel
 from tunesmith.samplers._unused import first_unused, taken
 from tunesmith.space import Space
 
@@ -43,6 +44,9 @@ class QMCSampler(BaseSampler):
     When the space changes (the objective names a new parameter), the sequence of the new dimension goes on at the next
     unused index. The scrambling depends on the study's seed alone. A choice of k owns k equal parts of its coordinate,
     so it is spread as evenly as the numbers are.
+
+    Where all values are countable, a point whose configuration was tried already, or is pending, is replaced by a
+    random one that was not, while there is one.
 
     Args:
         qmc_type: ``"sobol"`` (at most 21,201 parameters) or ``"halton"`` (for many parameters its first points line up;
@@ -93,6 +97,9 @@ class QMCSampler(BaseSampler):
         index = first_unused(taken(history, _TAG), n)
         seed = int(np.random.SeedSequence([history.seed, zlib.crc32(b"qmc")]).generate_state(1, np.uint64)[0])
         unit = points(self.qmc_type, len(space), index, scramble=self.scramble, seed=seed)
+        novel = Novel(space, history)
+        if novel.possible:
+            unit = np.array([novel.new(row[None], rng) for row in unit])
         rows = space.decode(unit)
         return [Proposal(space.to_params(row), {_TAG: i}) for row, i in zip(rows, index.tolist(), strict=True)]
 

@@ -12,12 +12,16 @@ import numpy as np
 
 from tunesmith.history import History
 from tunesmith.samplers._base import BaseSampler, Proposal
+from tunesmith.samplers._novel import Novel
 from tunesmith.space import Space
 
 
 @dataclass(frozen=True)
 class RandomSampler(BaseSampler):
-    """Independent uniform draws from the unit cube, each parameter on its own scale.
+    """Uniform draws from the unit cube, each parameter on its own scale.
+
+    Draws are independent as long as a parameter is continuous. Where all values are countable they are without
+    replacement: what was tried, or is pending, is not drawn again while something else is left.
 
     Args:
         seed: becomes the study's seed; ``None`` takes a fresh one (which the log keeps).
@@ -28,5 +32,8 @@ class RandomSampler(BaseSampler):
     seed: int | None = None
 
     def propose(self, space: Space, history: History, rng: np.random.Generator, n: int) -> list[Proposal]:
-        raw = space.decode(rng.random((n, len(space))))
-        return [Proposal(space.to_params(row)) for row in raw]
+        unit = rng.random((n, len(space)))
+        novel = Novel(space, history)
+        if novel.possible:
+            unit = np.array([novel.new(row[None], rng) for row in unit])
+        return [Proposal(space.to_params(row)) for row in space.decode(unit)]

@@ -10,9 +10,11 @@ from tunesmith import logging
 from tunesmith.distributions import BaseDistribution, choice_to_json
 from tunesmith.exceptions import SearchSpaceExhaustedError
 from tunesmith.fold import Fold, OpenTrial
+from tunesmith.history import OpenRow
 from tunesmith.numerics.streams import stream
 from tunesmith.samplers import BaseSampler, Proposal
 from tunesmith.space import Space
+from tunesmith.trial._state import TrialState
 
 _logger = logging.get_logger("tunesmith.study")
 
@@ -93,9 +95,9 @@ class Proposer:
     def ask(self, fold: Fold, numbers: Sequence[int], fixed: Space | None) -> list[Proposal]:
         """Proposals for new trials with these numbers; fewer when the sampler has no more.
 
-        They are one joint question to the sampler, with the generator of the first trial; a sampler whose proposals
-        do not look at other trials is asked for each with the generator of its own, so that trial k is the same in
-        whatever batch it comes.
+        They are one joint question to the sampler, with the generator of the first trial; a sampler that looks at no
+        results is asked for each with the generator of its own, the ones before it running, so that trial k is the
+        same in whatever batch it comes.
         """
         space = fixed if fixed is not None else self.space(fold)
         seed, history = fold.meta["seed"], fold.history()
@@ -103,7 +105,10 @@ class Proposer:
             return self.sampler.propose(space, history, stream(seed, numbers[0]), len(numbers))[: len(numbers)]
         found: list[Proposal] = []
         for number in numbers:
-            found += self.sampler.propose(space, history, stream(seed, number), 1)
+            proposals = self.sampler.propose(space, history, stream(seed, number), 1)
+            found += proposals
+            expected = [OpenRow(number, TrialState.RUNNING, p.params, tags=p.tags) for p in proposals]
+            history = history.expecting(expected)
         return found
 
     def exhausted(self) -> SearchSpaceExhaustedError:
