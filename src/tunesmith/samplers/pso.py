@@ -175,16 +175,17 @@ class PSOSampler(BaseSampler):
     ) -> tuple[FloatArray, FloatArray]:
         """Position and velocity of particle ``i`` in ``generation``: the first draw that leads to something new."""
         last = swarm.last(i, generation)
-        for k in range(1 if last is None else 1 + REDRAWS):
+        steps = []
+        for _ in range(1 if last is None else 1 + REDRAWS):
             if last is None:
                 step = self._begin(swarm.latent, generation * self.swarm_size + i, history.seed, rng)
             else:
                 step = self._step(swarm, generation, i, history, rng, last)
             if not novel.has(swarm.latent.decode(step[0])):
                 return step
-            first = first if k else step
+            steps.append(step)
         unit = novel.untried(rng)
-        return first if unit is None else (swarm.latent.encode(unit[None])[0], first[1])
+        return steps[0] if unit is None else (swarm.latent.encode(unit[None])[0], steps[0][1])
 
     def _step(
         self, swarm: Swarm, generation: int, i: int, history: History, rng: np.random.Generator,
