@@ -126,8 +126,8 @@ class _Seen:
     def extend(self, history: History) -> None:
         told = history.raw(self.space, self.n)
         raw = self.space.decode(self.space.encode(told))
-        inside = (np.isclose(raw, told) | np.isnan(told)).all(axis=1)  # others are of another range or step
-        for (key, whole), row, valid in zip(_keys(raw, self._countable), raw, inside.tolist(), strict=True):
+        inside = np.all(np.isclose(raw, told) | np.isnan(told), axis=1).tolist()  # others are of another range or step
+        for (key, whole), row, valid in zip(_keys(raw, self._countable), raw, inside, strict=True):
             if valid and whole and key not in self.keys:
                 self.keys.add(key)
                 self._rows.append(row)

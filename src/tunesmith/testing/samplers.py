@@ -29,6 +29,7 @@ from tunesmith.samplers import BaseSampler
 from tunesmith.space import Space
 from tunesmith.storages import BaseStorage, discover
 from tunesmith.study import Study, create_study
+from tunesmith.testing._hardship import Hardship
 from tunesmith.testing._purity import Purity
 from tunesmith.testing._searches import (
     CONTINUOUS,
@@ -59,7 +60,7 @@ Method = tuple[type[BaseSampler], dict[str, Any]]
 PERSISTENT = [found for found in discover() if found.persistent]
 
 
-class SamplerKit(Purity):
+class SamplerKit(Purity, Hardship):
     """What holds for every sampler.
 
     Attributes:
