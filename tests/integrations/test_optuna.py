@@ -257,3 +257,53 @@ def test_what_is_enqueued_in_part_is_completed_by_the_method(name: str) -> None:
     study.optimize(objective, n_trials=15)
     assert np.median([abs(t.params["y"]) for t in study.trials[60:]]) < 3
     assert len({t.params["y"] for t in study.trials[60:]}) > 10
+
+
+class Climber(optuna.samplers.BaseSampler):  # type: ignore[misc,name-defined]
+    """In OptunaHub's style: it has no argument ``seed``, and generators among its attributes."""
+
+    def __init__(self, step: float = 0.1) -> None:
+        self._rng = optuna.samplers._lazy_random_state.LazyRandomState()
+        self._independent = optuna.samplers.RandomSampler()
+        self._step = step
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> Any:
+        return optuna.search_space.intersection_search_space(study.get_trials(deepcopy=False))
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+        if not study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE]):
+            return {}
+        trial.set_user_attr("climbs", True) if hasattr(trial, "set_user_attr") else None
+        best = study.best_params
+        return {
+            name: float(np.clip(best[name] + self._rng.rng.normal(scale=self._step), d.low, d.high))
+            for name, d in search_space.items()
+        }
+
+    def sample_independent(self, study: Any, trial: Any, name: str, distribution: Any) -> Any:
+        return self._independent.sample_independent(study, trial, name, distribution)
+
+
+SQUARE = Space({"x": Float(-5, 5), "y": Float(-5, 5)})
+
+
+def climbed(trials: int = 40, seed: int = 3) -> Study:
+    study = create_study(sampler=OptunaSampler(Climber, {"step": 0.5}), space=SQUARE, seed=seed)
+    study.optimize(lambda t: t.suggest_float("x", -5, 5) ** 2 + t.suggest_float("y", -5, 5) ** 2, n_trials=trials)
+    return study
+
+
+def test_a_class_in_optunas_style() -> None:
+    one, same, other = climbed(), climbed(), climbed(seed=4)
+    assert facts(one) == facts(same) != facts(other)
+    assert one.best_value < 0.5
+    assert one.sampler.spec()["args"] is None
+
+
+def test_an_instance_in_optunas_style_is_refused_with_the_way_in() -> None:
+    with pytest.raises(InvalidTypeError, match=r"OptunaSampler\(the class"):
+        create_study(sampler=Climber())
+    with pytest.raises(InvalidTypeError, match="give its class and arguments"):
+        OptunaSampler(Climber())  # type: ignore[arg-type]
+    with pytest.raises(InvalidTypeError, match="no subclass of optuna"):
+        OptunaSampler(dict).make(0)

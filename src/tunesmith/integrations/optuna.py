@@ -1,4 +1,7 @@
-"""Optuna's samplers as search methods: ``integrations.get_sampler("optuna:tpe")``.
+"""Optuna's samplers, and whatever else subclasses its ``BaseSampler``, as search methods.
+
+``integrations.get_sampler("optuna:tpe")`` brings those of Optuna itself; ``OptunaSampler(MySampler, {"options": ...})``
+a class of one's own, or one from OptunaHub.
 
 Akiba, T. et al. (2019): Optuna: A next-generation hyperparameter optimization framework. Proc. KDD, 2623-2631.
 """
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from tunesmith.integrations._optuna_view import Translation
 
 _SEED, _AT = "optuna.seed", "optuna.at"
+_BASE = "optuna.samplers._base.BaseSampler"
 
 #: Name -> class in ``optuna.samplers``: those that take a seed and need nothing else.
 METHODS = {
@@ -76,18 +80,27 @@ class OptunaSampler(BaseSampler):
     range that has shrunk are moved into it; choices are passed by position, so they may change and be of any type.
 
     Args:
-        name: which sampler, e.g. ``"tpe"``.
+        name: which sampler, e.g. ``"tpe"``; or a subclass of ``optuna.samplers.BaseSampler``. Give the class, not an
+            instance: a new one is made for each question, with ``seed=`` if it takes one; otherwise Optuna's own random
+            generators among its attributes are seeded. (A log holds no class: ``load_study`` must be given the sampler
+            again.)
         options: its arguments, by Optuna's names, but the seed.
         seed: becomes the study's seed; ``None`` takes a fresh one (which the log keeps).
+
+    Raises:
+        InvalidTypeError: ``name`` is neither; an instance, for example.
     """
 
-    name: str = "tpe"
+    name: str | type = "tpe"
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            raise InvalidTypeError(f"`name` must be the name of an Optuna sampler such as 'tpe', but is {self.name!r}.")
+        if not isinstance(self.name, (str, type)):
+            raise InvalidTypeError(
+                "`name` must be the name of an Optuna sampler such as 'tpe', or a subclass of Optuna's BaseSampler, "
+                f"but is {self.name!r}. (Of an instance, give its class and arguments: each question makes a new one.)"
+            )
         object.__setattr__(self, "options", dict(self.options))
         object.__setattr__(self, "_steps", OrderedDict())  # see _step
 
@@ -107,16 +120,24 @@ class OptunaSampler(BaseSampler):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "experimental", at every proposal
             try:
-                return made(**{"seed": seed, **_defaults(made, seed, study_seed), **self.options})
+                found = made(**{**_defaults(made, seed, study_seed), **self.options})
             except (TypeError, ValueError) as error:
                 raise InvalidValueError(
                     f"Optuna's {made.__name__} cannot be made with {self.options!r}: {error}."
                 ) from error
+        if "seed" not in inspect.signature(made).parameters:
+            _seed_attributes(found, seed)
+        return found
 
     @property
     def may_repeat(self) -> bool:
         """Whether the method can propose the very configuration of an earlier trial in a continuous space."""
         return _class(self.name).__name__ in ("NSGAIISampler", "NSGAIIISampler")
+
+    @property
+    def with_replacement(self) -> bool:
+        """Optuna's methods may propose again what was tried."""
+        return True
 
     def n_initial(self, space: Space) -> int:
         """How many trials the method draws before it looks at results (0 for those that never do)."""
@@ -157,7 +178,7 @@ class _Asked:
         self.notes: dict[int, dict[str, Any]] = {}
         self.attrs: dict[str, Any] = {}
         self.key = b""
-        if _class(method.name).__name__ not in _WITHOUT_NOTES:
+        if isinstance(method.name, type) or _class(method.name).__name__ not in _WITHOUT_NOTES:
             self._replay(space)
 
     def next(self, seed: int) -> dict[str, Any]:
@@ -218,8 +239,9 @@ class _Asked:
 
 def _defaults(made: Any, seed: int, study_seed: int) -> dict[str, Any]:
     """Arguments that are other ones here: no warning at every trial, and one scrambling for all of a sequence."""
-    found: dict[str, Any] = {}
-    if "warn_independent_sampling" in inspect.signature(made).parameters:
+    taken = inspect.signature(made).parameters
+    found: dict[str, Any] = {"seed": seed} if "seed" in taken else {}
+    if "warn_independent_sampling" in taken:
         found["warn_independent_sampling"] = False
     if made.__name__ == "QMCSampler":
         import optuna
@@ -229,8 +251,26 @@ def _defaults(made: Any, seed: int, study_seed: int) -> dict[str, Any]:
     return found
 
 
-def _class(name: str) -> Any:
-    """The class in ``optuna.samplers`` that a name of :data:`METHODS` stands for."""
+def _seed_attributes(sampler: Any, seed: int) -> None:
+    """Seed the random generators among a sampler's attributes, and those of the samplers among them."""
+    from optuna.samplers import BaseSampler as OptunaBase
+    from optuna.samplers._lazy_random_state import LazyRandomState
+
+    for k, (_, value) in enumerate(sorted(vars(sampler).items())):
+        if isinstance(value, OptunaBase):
+            _seed_attributes(value, seed + k)
+            continue
+        generator = value.rng if isinstance(value, LazyRandomState) else value
+        if isinstance(generator, np.random.RandomState):
+            generator.seed((seed + k) % 2**32)
+
+
+def _class(name: str | type) -> Any:
+    """The class in ``optuna.samplers`` that a name of :data:`METHODS` stands for, or the class that is given."""
+    if isinstance(name, type):
+        if not any(f"{base.__module__}.{base.__name__}" == _BASE for base in name.__mro__):
+            raise InvalidTypeError(f"{name!r} is no subclass of optuna.samplers.BaseSampler.")
+        return name
     key = name.strip().lower().replace("-", "").replace("_", "")
     if key not in METHODS:
         raise InvalidValueError(f"Optuna's sampler {name!r} is unknown here; known: {', '.join(METHODS)}.")

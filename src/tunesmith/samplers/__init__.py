@@ -40,6 +40,8 @@ def get_sampler(sampler: str | BaseSampler | None, **options: Any) -> BaseSample
     """
     guest = isinstance(sampler, str) and ":" in sampler
     hint = " Guests such as 'optuna:tpe' come from tunesmith.integrations.get_sampler." if guest else ""
+    if any(base.__module__.startswith("optuna.") for base in type(sampler).__mro__):
+        hint = " Classes in Optuna's style come in by tunesmith.integrations.optuna.OptunaSampler(the class, {its arguments})."
     return _room.get("random" if sampler is None else sampler, options, hint)
 
 

@@ -99,6 +99,11 @@ class BaseSampler(ABC):
         return False
 
     @property
+    def with_replacement(self) -> bool:
+        """Whether, where all values are countable, what was tried may come again while something else is left."""
+        return False
+
+    @property
     def uses_budget(self) -> bool:
         """Whether proposals depend on ``history.budget``, so that another budget makes another search."""
         return False

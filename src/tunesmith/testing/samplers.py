@@ -10,7 +10,8 @@ Some promises depend on the method, which may say so by attributes (or propertie
 
 - ``finite``: it ends by itself, having proposed all it can, each once;
 - ``deterministic``: the seed has no influence on a declared space;
-- ``may_repeat``: the same configuration may come twice in a continuous space.
+- ``may_repeat``: the same configuration may come twice in a continuous space;
+- ``with_replacement``: where all values are countable, what was tried may come again while something else is left.
 
 The class must be found by its module and name (or its module's file), since another process searches with it, too.
 Needs pytest.
