@@ -251,10 +251,12 @@ def test_compare_prints_the_tables_and_writes_the_files(compared: tuple[Path, st
     positions = [out.index(f"\n{word}") for word in order]
     assert positions == sorted(positions)
     assert out.splitlines()[-1] == "Report  out/report.html"
-    assert err == (
+    first, *progress = err.splitlines()
+    assert first == (
         "Comparing random, sobol on lenet5 and fashion-mnist-small: 3 trials each in 2 repeats, 1 epoch a trial. "
-        "Folder: out/\n"
+        "Folder: out/"
     )
+    assert all("/12 trials" in line for line in progress)  # a line in ten seconds
     assert "\x1b" not in out
     files = {path.name for path in (folder / "out").iterdir()}
     assert {"result.json", "report.html", "tables.md", "trials.csv", "runs.csv", "tests.csv", "studies.jsonl"} <= files

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
 from tunesmith import Float
-from tunesmith.compare import FunctionProblem, compare, notes
+from tunesmith.compare import FunctionProblem, compare, lanes, notes
+from tunesmith.compare.lanes import LanePool
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.executors.lanes import LaneEvent, Parked
 
@@ -165,9 +167,9 @@ def test_begun_in_lanes_and_ended_without(alone, tmp_path):
 
 
 def test_impossible_lanes_are_refused(tmp_path):
-    for lanes in (0, -3, 2.5, "many", True):
+    for number in (0, -3, 2.5, "many", True):
         with pytest.raises((InvalidTypeError, InvalidValueError), match="lanes"):
-            compare(Problem(), ["random"], 1, 1, out=tmp_path, lanes=lanes)
+            compare(Problem(), ["random"], 1, 1, out=tmp_path, lanes=number)
     with pytest.raises(InvalidTypeError, match="offers them"):
         compare(lambda t: 0.0, ["random"], 1, 1, out=tmp_path, lanes=4, space={"x": Float(0, 1)})
 
@@ -182,3 +184,74 @@ def test_a_problem_without_a_test_has_none_in_lanes_either(tmp_path):
     result = compare(Untested(), **ARGUMENTS, out=tmp_path, lanes=5)
     assert result.complete
     assert not any(run.test or run.test_error for run in result.runs)
+
+
+# -- the pool ------------------------------------------------------------------------------------------------------
+
+
+class Endless:
+    """Each step is an epoch of all; a lane ends after so many epochs."""
+
+    def __init__(self):
+        self.held, self.widths = {}, []
+
+    def start(self, key, epochs):
+        self.held[key] = epochs
+
+    def step(self):
+        self.widths.append(len(self.held))
+        time.sleep(0.01)
+        for key in list(self.held):
+            self.held[key] -= 1
+            yield LaneEvent(key, item={"loss": 0.0})
+            if self.held[key] == 0:
+                del self.held[key]
+                yield LaneEvent(key)
+
+    def drop(self, key):
+        self.held.pop(key, None)
+
+    def stop(self):
+        pass
+
+    def close(self):
+        pass
+
+
+def evaluate(pool, epochs, done=None):
+    for _ in pool.evaluate(epochs):
+        pass
+    if done is not None:
+        done.append(epochs)
+
+
+def test_a_slow_study_is_waited_for_once_not_before_each_epoch(monkeypatch):
+    monkeypatch.setattr(lanes, "_PATIENCE", 0.2)
+    runner = Endless()
+    pool = LanePool(runner, 2)
+    begin = time.perf_counter()
+    evaluate(pool, 20)
+    assert 0.4 <= time.perf_counter() - begin < 2.0  # 20 epochs without it
+    first = threading.Thread(target=evaluate, args=(pool, 50))
+    first.start()
+    evaluate(pool, 3)  # it has come
+    begin = time.perf_counter()
+    first.join()
+    assert 0.2 < time.perf_counter() - begin < 3.0  # and is waited for anew, once
+    pool.close()
+    assert runner.widths.count(2) == 3
+
+
+def test_nobody_waits_for_all_when_one_is_there(monkeypatch):
+    """Two of three studies end their trials at the same time, and one of them takes long to propose the next."""
+    monkeypatch.setattr(lanes, "_PATIENCE", 0.05)
+    runner, done = Endless(), []
+    pool = LanePool(runner, 3)
+    threads = [threading.Thread(target=evaluate, args=(pool, 2, done)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    evaluate(pool, 4, done)  # the others do not come back
+    pool.close()
+    assert done == [2, 2, 4]

@@ -367,3 +367,12 @@ def test_labels_below_the_final_values_may_overflow_and_differ():
     assert max(map(len, x_axis["ticktext"])) <= 22
     cut = figures.finals(known({"one very long label of a method": [1.0], "b": [2.0]}), "value", "best")
     assert cut["layout"]["xaxis"]["ticktext"] == ["one very long label o…", "b"]
+
+
+def test_a_result_shows_itself_in_a_line():
+    result = synthetic(trials=3, repeats=2)
+    assert repr(result).startswith(f"ComparisonResult({result.title!r}: random, sobol, pso; 6 runs of 3 trials; ")
+    best = min((trial.value, run.method, run.repeat) for run in result.runs for trial in run.trials)
+    assert repr(result).endswith(f"; minimize loss; best {best[0]:.4g} by {best[1]}, repeat {best[2]})")
+    result.complete, result.runs = False, []
+    assert repr(result).endswith("; 0 runs of 3 trials; minimize loss; interrupted)")

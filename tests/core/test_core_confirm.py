@@ -237,3 +237,12 @@ def test_optimism_is_what_it_claims_to_be() -> None:
     expected = NOISE * 1.5388  # of the smallest of ten standard normal values
     assert statistics.fmean(gaps) == pytest.approx(expected, abs=4 * statistics.stdev(gaps) / math.sqrt(60))
     assert isinstance(study.confirm(problem, top=1, repeats=2), Confirmation)
+
+
+def test_an_objective_without_a_value_is_a_failure() -> None:
+    class Undefined(Noisy):
+        def evaluate_test(self, params: dict[str, Any], training_seed: int) -> dict[str, float]:
+            return {"val_loss": math.nan, "test_loss": 1.0}
+
+    (trial,) = searched(Noisy(), 3).confirm(Undefined(), top=1, repeats=2).trials
+    assert (trial.results, trial.failures) == ((), ("val_loss is NaN.",) * 2)

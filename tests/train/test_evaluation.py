@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from torch import nn
 import tunesmith
 from tunesmith.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from tunesmith.pruners import BasePruner, Verdict
-from tunesmith.train import Problem, TrainingDivergedError, load_dataset, loop, planning
+from tunesmith.train import Dataset, Problem, TrainingDivergedError, load_dataset, loop, planning
 from tunesmith.train.errors import InvalidArchitectureError
 from tunesmith.train.evaluation import Evaluation, Run, is_out_of_memory
 from tunesmith.train.job import Job
@@ -178,7 +180,8 @@ def test_a_driver_may_also_tell_all_epochs_and_then_the_end() -> None:
     curve = [{"val_loss": 2.0}, {"val_loss": 1.0}, {"val_loss": 3.0}]
 
     def evaluation() -> Evaluation:
-        found = Evaluation([Run(lambda: None, 0, {})], ["val_loss"])  # type: ignore[arg-type,return-value]
+        job: Any = SimpleNamespace(validation=None)
+        found = Evaluation([Run(lambda: job, 0, {})], ["val_loss"])
         found.next_job()
         return found
 
@@ -318,3 +321,33 @@ def test_a_confirmation_counts_trainings_that_diverge() -> None:
     (best,) = study.confirm(problem, top=1, repeats=2).trials
     assert best.results == ()
     assert all(reason.startswith("Training diverged in epoch 1") for reason in best.failures)
+
+
+def rare(n: int = 60) -> Dataset:
+    """Two classes, of which the second has one image."""
+    data = load_dataset("digits")
+    labels = np.arange(n) == 7
+    return Dataset("rare", data.images[:n], labels.astype(int), data.test_images[:20], np.arange(20) % 2, 2)
+
+
+@pytest.mark.parametrize("lanes", [None, 2])
+@pytest.mark.parametrize("folds", [None, 2])
+def test_a_metric_without_a_value_is_the_reason_of_the_failure(folds: int | None, lanes: int | None) -> None:
+    given: dict[str, Any] = {"model": "mlp", "objective": "auc", "epochs": 1, "batch_size": 8, "device": "cpu"}
+    problem = Problem(data=rare(), folds=folds, **given)
+    study = tunesmith.create_study(directions=problem.directions, space=problem.space, seed=0)
+    study.optimize(problem, n_trials=1, lanes=lanes)
+    (trial,) = study.trials
+    assert trial.state is TrialState.FAIL
+    reason = trial.user_attrs["fail_reason"]
+    where = r"fold \d: Validation part" if folds else "Validation part"
+    assert re.match(where + r": 'auc' has no value where only one class occurs \(\d+ images of class 0\)", reason)
+    assert "choose another metric" in reason
+
+
+def test_a_metric_without_a_value_beside_the_objective_fails_nothing() -> None:
+    problem = Problem(data=rare(), model="mlp", epochs=1, metrics=["auc"], batch_size=8, device="cpu")
+    study = tunesmith.create_study(space=problem.space, seed=0)
+    study.optimize(problem, n_trials=1)
+    assert study.best_trial.user_attrs == {}
+    assert math.isnan(study.best_trial.metrics["val_auc"][1])

@@ -154,3 +154,20 @@ def test_scikit_learn_is_imported_only_when_needed(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'tunesmith\[train\]'"):
         metrics.measure(["f1"], *case(5, 3, 0))
+
+
+# -- where a metric has no value -----------------------------------------------------------------------------------
+
+
+def test_an_auc_needs_two_classes() -> None:
+    one, two = torch.tensor([3, 3, 3]), torch.tensor([3, 3, 1])
+    reason = metrics.undefined("auc", one)
+    assert reason is not None
+    assert reason.startswith("'auc' has no value where only one class occurs (3 images of class 3)")
+    assert "choose another metric, such as 'loss'" in reason
+    logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    for name in metrics.names():
+        known = name.replace("_k", "_2")
+        for labels in (one, two, one[:1]):
+            value = metrics.measure([known], logits[: len(labels)], labels)[known]
+            assert math.isnan(value) == (metrics.undefined(known, labels) is not None)

@@ -57,8 +57,45 @@ def test_predictions_on_raw_images_are_the_measured_ones(normalize: str) -> None
     assert loss == pytest.approx(tested["test_loss"], rel=1e-5)
     np.testing.assert_array_equal(trained.predict(torch.tensor(data.test_images)), predicted)
     assert trained.predict(data.test_images[:0]).shape == (0,)
-    with pytest.raises(InvalidValueError, match=r"must be \(n, 1, 8, 8\), not \(8, 8\)"):
-        trained.predict(data.test_images[0, 0])
+    few = data.test_images[:5]
+    for images in (few.tolist(), few.astype(np.uint8), few.astype(np.float64), few.astype(np.int32), few[::-1][::-1]):
+        np.testing.assert_array_equal(trained.predict_proba(images), trained.predict_proba(few))
+    for tensor in (torch.tensor(few, dtype=torch.bfloat16), torch.tensor(few, requires_grad=True)):
+        np.testing.assert_array_equal(trained.predict_proba(tensor), trained.predict_proba(few))
+
+
+@pytest.fixture(scope="module")
+def some_network() -> train.Trained:
+    return Problem(**{**DIGITS, "epochs": 1, "n_train": 100}).fit(GOOD)
+
+
+IMAGES = np.zeros((3, 1, 8, 8), np.float32)
+WITH_NAN, INFINITE = IMAGES.copy(), IMAGES.copy()
+WITH_NAN[1, 0, 2, 3], INFINITE[:2] = np.nan, np.inf
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        (IMAGES[0, 0], InvalidValueError, r"must be \(n, 1, 8, 8\), not \(8, 8\)"),
+        (IMAGES[:, :, :7], InvalidValueError, r"not \(3, 1, 7, 8\)"),
+        (torch.zeros(3, 8, 8), InvalidValueError, r"not \(3, 8, 8\)"),
+        (5, InvalidValueError, r"not \(\)"),
+        ([[1, 2], [3]], InvalidValueError, "lists have different ones"),
+        (WITH_NAN, InvalidValueError, "1 of 3 images hold NaN or infinite pixels"),
+        (torch.tensor(INFINITE), InvalidValueError, "2 of 3 images"),
+        (np.full((3, 1, 8, 8), 1e300), InvalidValueError, "3 of 3 images"),
+        ("digits", InvalidTypeError, "must be real numbers, not <U6"),
+        (None, InvalidTypeError, "must be real numbers, not object"),
+        (IMAGES.astype(complex), InvalidTypeError, "not complex128"),
+        (IMAGES > 0, InvalidTypeError, "not bool"),
+        (torch.zeros(3, 1, 8, 8, dtype=torch.bool), InvalidTypeError, r"not torch\.bool"),
+    ],
+)
+def test_what_are_no_images(images: Any, error: type[Exception], message: str, some_network: train.Trained) -> None:
+    for use in (some_network.predict, some_network.predict_proba, some_network.logits):
+        with pytest.raises(error, match=message):
+            use(images)
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
@@ -131,6 +168,103 @@ def test_another_device(tmp_path: Path) -> None:
     assert train.load(path, device="cpu").problem.device == "cpu"
     with pytest.raises(InvalidValueError, match="there are: auto, cpu"):
         train.load(path, device="cuda:99")
+
+
+def changed(path: Path, **header: Any) -> Path:
+    """A copy of a file with other entries in its header; None leaves one out."""
+    with safetensors.safe_open(path, "pt") as file:
+        content = {**json.loads(file.metadata()["tunesmith"]), **header}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    text = json.dumps({name: value for name, value in content.items() if value is not None})
+    other = path.with_name("changed.safetensors")
+    safetensors.torch.save_file(tensors, other, {"tunesmith": text})
+    return other
+
+
+@pytest.fixture
+def saved(tmp_path: Path, some_network: train.Trained) -> Path:
+    some_network.save(tmp_path / "net.safetensors")
+    return tmp_path / "net.safetensors"
+
+
+def test_mixed_precision_without_the_device_it_needs(saved: Path, some_network: train.Trained) -> None:
+    fields = some_network.problem.to_dict()
+    path = changed(saved, problem={**fields, "precision": "float16"})
+    found = train.load(path, device="cpu")
+    assert found.problem.precision == "float32"
+    np.testing.assert_array_equal(found.predict_proba(IMAGES), some_network.predict_proba(IMAGES))
+    half = changed(saved, problem={**fields, "precision": "bfloat16"})
+    assert train.load(half).problem.precision == "bfloat16"
+    np.testing.assert_allclose(train.load(half).predict_proba(IMAGES), found.predict_proba(IMAGES), atol=0.02)
+    np.testing.assert_array_equal(
+        train.load(half, precision="float32").predict_proba(IMAGES), some_network.predict_proba(IMAGES)
+    )
+    with pytest.raises(InvalidValueError, match=r"changed\.safetensors: float16 needs CUDA"):
+        train.load(path, device="cpu", precision="float16")
+
+
+def test_a_device_that_is_not_here_can_be_replaced(saved: Path, some_network: train.Trained) -> None:
+    path = changed(saved, problem={**some_network.problem.to_dict(), "device": "cuda:99"})
+    with pytest.raises(InvalidValueError, match=r"no device 'cuda:99'.* train\.load\(path, device='cpu'\)"):
+        train.load(path)
+    assert train.load(path, device="cpu").predict(IMAGES).shape == (3,)
+
+
+def test_predictions_need_no_data_set(saved: Path, some_network: train.Trained) -> None:
+    """Whatever it was called: a name that is not known here, one among several, a set of one's own."""
+    fields = some_network.problem.to_dict()
+    axis = Problem(**{**DIGITS, "space": {"data": tunesmith.Categorical(["digits", "mnist"])}}).space.to_dict()
+    axis["parameters"]["data"]["choices"][1] = "elsewhere"
+    cases: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+        "name": ({**fields, "data": "elsewhere"}, GOOD, "Unknown data set 'elsewhere'"),
+        "axis": ({**fields, "space": axis, "fixed": GOOD}, {"data": "elsewhere"}, "Unknown data set 'elsewhere'"),
+        "own": ({**fields, "data": "mine-0123456789abcdef"}, GOOD, r"hand it in: .*train\.load\(path, data=\.\.\.\)"),
+    }
+    for name, (problem, params, message) in cases.items():
+        found = train.load(changed(saved, problem=problem, params=params))
+        np.testing.assert_array_equal(found.predict_proba(IMAGES), some_network.predict_proba(IMAGES))
+        assert found.problem.to_dict()["data"] == problem["data"]
+        assert found.problem.for_repeat(1).repeat == 1
+        if name != "axis":
+            with pytest.raises(InvalidValueError, match=message):
+                found.problem.fit(found.params)
+
+
+def test_data_of_ones_own_are_handed_in(tmp_path: Path) -> None:
+    digits = load_dataset("digits")
+    own = train.Dataset("own", digits.images, digits.labels, digits.test_images, digits.test_labels, 10)
+    trained = Problem(**{**DIGITS, "data": own}).fit(GOOD)
+    path = tmp_path / "net.safetensors"
+    trained.save(path)
+    assert repr(trained).startswith("Trained('cnn' on 'own', ")
+    assert train.load(path).predict(digits.test_images).tolist() == trained.predict(digits.test_images).tolist()
+    again = train.load(path, data=own)
+    assert again.problem == trained.problem
+    assert again.problem.fit(again.params, again.training_seed).metrics == trained.metrics
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"params": None}, {"params": [1]}, {"problem": None}, {"training_seed": "0"}, {"history": None},
+        {"input_shape": [1, 8]}, {"input_shape": "188"}, {"input_shape": [1, 8, -8]}, {"n_classes": None},
+        {"input_shape": [2, 8, 8]},
+    ],
+)  # fmt: skip
+def test_headers_that_lack_something(header: dict[str, Any], saved: Path) -> None:
+    with pytest.raises(DataDamagedError, match=r"changed\.safetensors lacks .*Train the network again"):
+        train.load(changed(saved, **header))
+
+
+def test_headers_that_do_not_fit(saved: Path) -> None:
+    with pytest.raises(InvalidValueError, match=r"changed\.safetensors: The parameter 'lr' is missing"):
+        train.load(changed(saved, params={}))
+    with pytest.raises(InvalidValueError, match=r"changed\.safetensors: Unknown keys \['x'\]"):
+        train.load(changed(saved, problem={"x": 1}))
+    with pytest.raises(DataDamagedError, match="not a file that tunesmith"):
+        train.load(changed(saved, kind="something"))
+    with pytest.raises(InvalidValueError, match="do not fit the network"):
+        train.load(changed(saved, n_classes=3))
 
 
 def test_files_that_are_none_of_ours(tmp_path: Path) -> None:

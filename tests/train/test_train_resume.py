@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,45 @@ def test_another_process_goes_on_bit_for_bit(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     wanted = [repr(list(loop.train(resumable(name)))[1:]) for name in RESUMED]
     assert done.stdout.splitlines() == wanted
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"optimizer": "adam"}, "hyperparameters optimizer is 'sgd' there and 'adam' here"),
+        ({"schedule": "cosine"}, "schedule is 'constant' there and 'cosine' here"),
+        ({"lr": 0.5}, r"lr is 0\.01 there and 0\.5 here"),
+    ],
+)
+def test_a_state_of_other_hyperparameters(other: dict[str, Any], message: str) -> None:
+    """The shapes of the weights are the same; without a check it would go on with the wrong moments."""
+    given = {"lr": 0.01, "momentum": 0.5}
+    first, second = (loop.Training(job(Hyperparameters(**h))) for h in (given, {**given, **other}))
+    first.epoch()
+    before = second.state()
+    with pytest.raises(InvalidValueError, match=message):
+        second.restore(first.state())
+    for a, b in zip(second.state()["network"].values(), before["network"].values(), strict=True):
+        assert torch.equal(a, b)  # nothing of it was taken over
+
+
+def test_a_state_of_another_length_seed_or_part() -> None:
+    usual = job(Hyperparameters())
+    state = loop.Training(usual).state()
+    fewer = replace(usual.training, rows=usual.training.rows[:70])
+    for other, message in (
+        ({"epochs": EPOCHS + 1}, "epochs is 4 there and 5 here"),
+        ({"seeds": Seeds.of(2)}, "seeds order is "),
+        ({"training": fewer}, r"training part is '80 images .*' there and '70 images .*' here"),
+    ):
+        with pytest.raises(InvalidValueError, match=message):
+            loop.Training(replace(job(Hyperparameters()), **other)).restore(state)
+
+
+@pytest.mark.parametrize("state", [{}, {"job": 3}, None, "state"])
+def test_what_is_no_state(state: Any) -> None:
+    with pytest.raises(InvalidValueError, match="does not fit this training"):
+        loop.Training(job(Hyperparameters())).restore(state)
 
 
 def test_a_state_of_another_training() -> None:

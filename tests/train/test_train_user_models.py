@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import logging
 import pickle
 import subprocess
 import sys
@@ -16,7 +15,6 @@ import pytest
 import torch
 from torch import nn
 
-from tunesmith import logging as own_logging
 from tunesmith.distributions import IntDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.space import Space
@@ -288,21 +286,3 @@ def test_networks_that_do_not_fit(make: Any, error: type[Exception], message: st
     with pytest.raises(error, match=message):
         build_model(make, {}, SHAPE, 3, 0)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_networks_that_use_global_random_numbers_are_named_once() -> None:
-    def drops_channels(n_classes: int) -> nn.Module:
-        return nn.Sequential(nn.Dropout2d(0.5), nn.Flatten(), nn.LazyLinear(n_classes))
-
-    messages: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    logger = own_logging.get_logger("tunesmith")
-    logger.addHandler(handler)
-    try:
-        for seed in range(2):
-            build_model(drops_channels, {}, SHAPE, 3, seed)
-    finally:
-        logger.removeHandler(handler)
-    (message,) = messages
-    assert "'drops_channels' draws from torch's global random numbers when it trains (0)" in message

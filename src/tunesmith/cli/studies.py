@@ -223,7 +223,7 @@ def _print_last(study: Study, trials: list[FrozenTrial], last: int) -> None:
     output.line("Last trials" if len(shown) < len(trials) else "All trials")
     output.table(records.as_table(study, shown), "tunesmith trials --format csv")
     for trial in shown:
-        if reason := trial.system_attrs.get("fail_reason") or trial.user_attrs.get("fail_reason"):
+        if reason := trial.user_attrs.get("fail_reason") or trial.system_attrs.get("fail_reason"):
             output.line(f"Trial {trial.number} failed: {' '.join(str(reason).split())[:300]}")
 
 

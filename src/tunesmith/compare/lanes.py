@@ -28,7 +28,8 @@ class LanePool:
 
     Args:
         runner: computes.
-        clients: how many threads there are; an epoch begins when all of them wait, or after a moment.
+        clients: how many threads there are; an epoch begins when all of them wait, or after a moment, which is granted
+            once for each that is missing.
     """
 
     def __init__(self, runner: LaneRunner, clients: int) -> None:
@@ -39,6 +40,7 @@ class LanePool:
         self._mail: dict[Hashable, queue.SimpleQueue[Any]] = {}
         self._stopped: BaseException | None = None
         self._count = 0
+        self._late = 0  # threads that were waited for in vain
         self._thread = threading.Thread(target=self._work, name="tunesmith-pool", daemon=True)
         self._thread.start()
 
@@ -110,7 +112,9 @@ class LanePool:
     def _gather(self) -> bool:
         """Take in what is new, once nobody else is about to come; whether there is more to do."""
         with self._change:
-            self._change.wait_for(self._complete, _PATIENCE if self._mail or self._new else None)
+            self._change.wait_for(lambda: self._stopped is not None or self._mail or self._new)
+            self._change.wait_for(self._complete, _PATIENCE)
+            self._late = self._missing
             for key, evaluation, mail in self._new:
                 self._mail[key] = mail
                 self._runner.start(key, evaluation)
@@ -121,8 +125,14 @@ class LanePool:
             self._gone.clear()
             return self._stopped is None
 
+    @property
+    def _missing(self) -> int:
+        """Threads that have no trial here."""
+        return self._clients - len(self._mail) - len(self._new)
+
     def _complete(self) -> bool:
-        return self._stopped is not None or (len(self._mail) + len(self._new) >= self._clients > 0)
+        """Whether nobody is missing, apart from those who were waited for already and have not come since."""
+        return self._stopped is not None or self._missing <= self._late
 
 
 class LaneProblem:

@@ -142,7 +142,7 @@ class Method:
     note: str = ""
 
 
-@dataclass
+@dataclass(repr=False)
 class ComparisonResult:
     """A comparison of search methods on one problem.
 
@@ -194,6 +194,15 @@ class ComparisonResult:
     metric_directions: dict[str, Direction] = field(default_factory=dict)
     has_test: bool | None = None
     lanes: int | str | None = None
+
+    def __repr__(self) -> str:
+        best = self.best_run()
+        found = "" if best is None else f"; best {best.best_value:.4g} by {best.method}, repeat {best.repeat}"
+        state = "" if self.complete else "; interrupted"
+        return (
+            f"ComparisonResult({self.title!r}: {', '.join(self.labels)}; {len(self.runs)} runs of {self.trials} trials"
+            f"; {self.direction} {self.objective}{found}{state})"
+        )
 
     @property
     def labels(self) -> list[str]:

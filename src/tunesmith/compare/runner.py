@@ -73,7 +73,7 @@ def compare(
         lanes: train so many configurations side by side as one program, those of different methods and repeats
             ("auto": as many as the machine is fastest with). Each study still has one trial after the other, so that
             no method learns less than alone. Stacks add in another order than single trainings: the results are those
-            of the same comparison without lanes up to rounding, and the same whatever the number of lanes.
+            of the same comparison without lanes, or with another number of them, up to rounding.
 
     Returns:
         The result, also saved as ``result.json``.

@@ -146,7 +146,9 @@ class Comparison:
             self._work_in_lanes(todo, studies, runs)
 
     def _work_in_lanes(self, todo: list[Item], studies: dict[tuple[str, int], Study], runs: Runs) -> None:
-        runner = self.problem.open_lanes(self.lanes, self.n_jobs)
+        # never more lanes than studies, also of a comparison that goes on: the engine is chosen by their number
+        lanes = min(self.lanes, len(todo)) if isinstance(self.lanes, int) else self.lanes
+        runner = self.problem.open_lanes(lanes, self.n_jobs)
         clients = self.at_a_time = max(1, min(runner.room(), len(todo)))
         self._pool = LanePool(runner, clients)
         try:

@@ -15,13 +15,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.numerics.statistics import mean_sd
+from tunesmith.study._confirm_lanes import Fresh, in_lanes, reason_of
 from tunesmith.study._direction import StudyDirection
+from tunesmith.study._settings import check_directions
 from tunesmith.trial import FrozenTrial, TrialState
 
 if TYPE_CHECKING:
@@ -187,28 +190,52 @@ def _spread(value: float, spread: float, sign: str = "") -> str:
 
 
 def confirm(
-    study: Study, problem: Any, top: int, repeats: int, on_progress: Callable[[int, int], None] | None = None
+    study: Study,
+    problem: Any,
+    top: int,
+    repeats: int,
+    on_progress: Callable[[int, int], None] | None = None,
+    lanes: int | str | None = None,
 ) -> Confirmation:
     """See :meth:`tunesmith.Study.confirm`."""
     evaluate = _checked(problem, top, repeats)
     objective = str(next(iter(getattr(problem, "metrics", None) or problem.metric_names)))
     chosen = best_trials(study, top)
+    _check_objective(study, problem, objective, chosen[0])
     about, known = _identity(problem), study.user_attrs
-    outcomes: dict[int, list[dict[str, Any]]] = {trial.number: [] for trial in chosen}
     # all configurations once, then once more: if this is interrupted, they have equally many
-    todo = [(i, trial) for i in range(repeats) for trial in chosen]
-    for done, (i, trial) in enumerate(todo, 1):
-        key = f"{_ATTR}.{about}.{trial.number}.{i}"
-        if key not in known:
-            known[key] = _trained(problem, evaluate, trial, i, objective)
-            study.set_user_attr(key, known[key])
-        outcomes[trial.number].append(known[key])
-        if on_progress is not None:
-            on_progress(done, len(todo))
+    todo = [Fresh(trial, i, f"{_ATTR}.{about}.{trial.number}.{i}") for i in range(repeats) for trial in chosen]
+    missing = [fresh for fresh in todo if fresh.key not in known]
+    trained = _one_by_one(problem, evaluate, missing) if lanes is None else in_lanes(problem, missing, lanes)
+    tell = on_progress or (lambda done, total: None)
+    for done in range(len(todo) - len(missing)):
+        tell(done + 1, len(todo))
+    with closing(trained):
+        for done, (fresh, outcome) in enumerate(trained, len(todo) - len(missing) + 1):
+            known[fresh.key] = _kept(outcome, objective)
+            study.set_user_attr(fresh.key, known[fresh.key])
+            tell(done, len(todo))
+    outcomes = {t.number: [known[fresh.key] for fresh in todo if fresh.trial is t] for t in chosen}
     sign = 1 if study.direction is StudyDirection.MINIMIZE else -1
     trials = tuple(_confirmed(trial, outcomes[trial.number], objective, sign) for trial in chosen)
     has_test = getattr(problem, "evaluate_test", None) is not None
     return Confirmation(objective, "minimize" if sign > 0 else "maximize", repeats, trials, has_test)
+
+
+def _check_objective(study: Study, problem: Any, objective: str, trial: FrozenTrial) -> None:
+    """Whether the study has searched by the problem's objective, as far as its log tells.
+
+    Raises:
+        InvalidValueError: it has searched by another one, so its best trials are not the problem's.
+    """
+    check_directions(problem, study.directions)
+    names = study.metric_names
+    if (names and names != [objective]) or (not names and objective in trial.metrics):
+        what = f"by {names[0]!r}" if names else f"by another metric and has only reported {objective!r} beside it"
+        raise InvalidValueError(
+            f"The problem's objective is {objective!r}, but the study has searched {what}; give the problem that the "
+            "study has optimized."
+        )
 
 
 def _checked(problem: Any, top: int, repeats: int) -> Callable[..., Mapping[str, float]]:
@@ -244,22 +271,27 @@ def best_trials(study: Study, top: int) -> list[FrozenTrial]:
     return list(found.values())[:top]
 
 
-def _trained(
-    problem: Any, evaluate: Callable[..., Mapping[str, float]], trial: FrozenTrial, i: int, objective: str
-) -> dict[str, Any]:
+def _one_by_one(
+    problem: Any, evaluate: Callable[..., Mapping[str, float]], todo: Sequence[Fresh]
+) -> Generator[tuple[Fresh, Mapping[str, float] | str], None, None]:
+    """Train; yields what was measured, or why it failed."""
+    for fresh in todo:
+        outcome: Mapping[str, float] | str
+        try:
+            outcome = evaluate(fresh.trial.params, problem.confirmation_seed(fresh.repeat))
+        except Exception as error:
+            outcome = reason_of(problem, error)
+        yield fresh, outcome
+
+
+def _kept(outcome: Mapping[str, float] | str, objective: str) -> dict[str, Any]:
     """What to keep of one fresh training."""
-    try:
-        metrics = {
-            str(name): float(value) for name, value in evaluate(trial.params, problem.confirmation_seed(i)).items()
-        }
-    except Exception as error:
-        reason = problem.fail_reason(error) if hasattr(problem, "fail_reason") else None
-        if reason is None:
-            raise
-        return {"fail_reason": str(reason)}
+    if isinstance(outcome, str):
+        return {"fail_reason": outcome}
+    metrics = {str(name): float(value) for name, value in outcome.items()}
     if objective not in metrics:
         raise InvalidValueError(f"The problem measured {list(metrics)}, but not its objective {objective!r}.")
-    return {"metrics": metrics}
+    return {"fail_reason": f"{objective} is NaN."} if math.isnan(metrics[objective]) else {"metrics": metrics}
 
 
 def _confirmed(trial: FrozenTrial, outcomes: Sequence[Mapping[str, Any]], objective: str, sign: int) -> Confirmed:

@@ -384,8 +384,9 @@ class Study:
         return text
 
     def confirm(
-        self, problem: Any, top: int = 5, repeats: int = 10, *, on_progress: Callable[[int, int], None] | None = None
-    ) -> Confirmation:
+        self, problem: Any, top: int = 5, repeats: int = 10, *,
+        on_progress: Callable[[int, int], None] | None = None, lanes: int | str | None = None,
+    ) -> Confirmation:  # fmt: skip
         """The final report: train the best configurations again on fresh seeds, and measure them on the test part.
 
         The outcome of each training is kept as an attribute of the study, so an interrupted call goes on where it was.
@@ -396,13 +397,14 @@ class Study:
             top: how many of the best configurations (with different parameters).
             repeats: fresh trainings of each.
             on_progress: called with (trainings done, all of them) after each.
+            lanes: train so many side by side as one program, or ``"auto"`` (see :meth:`optimize`).
 
         Raises:
             InvalidTypeError: no such problem. InvalidValueError: no complete trial, or impossible numbers.
         """
         from tunesmith.study._confirm import confirm
 
-        return confirm(self, problem, top, repeats, on_progress)
+        return confirm(self, problem, top, repeats, on_progress, lanes)
 
     # -- by hand ------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.train import metrics
+from tunesmith.train.dataset import data_of
 from tunesmith.train.evaluation import SPREAD
 from tunesmith.train.loop import TRAIN_METRICS
 from tunesmith.train.metrics import VALIDATION
@@ -33,6 +34,20 @@ def merged(fixed: Mapping[str, Any] | None, **short: Any) -> Mapping[str, Any]:
     return {k: v.item() if isinstance(v, np.generic) else v for k, v in {**(fixed or {}), **given}.items()}
 
 
+def from_fields(fields: Any, known: Iterable[str], model: Any, data: Any) -> dict[str, Any]:
+    """The arguments of a problem that ``fields`` stand for; see :meth:`tunesmith.train.Problem.from_dict`."""
+    if not isinstance(fields, Mapping):
+        raise InvalidTypeError(f"A problem is described by a mapping, not by {fields!r}.")
+    if unknown := [key for key in fields if key not in known]:
+        raise InvalidValueError(f"Unknown keys {unknown} of a problem; known: {', '.join(known)}.")
+    found = dict(fields)
+    if "model" in found:
+        found["model"] = model_of(found["model"], model)
+    if "data" in found:
+        found["data"] = data_of(found["data"], data)
+    return found
+
+
 def whole(name: str, value: Any, lowest: int, optional: bool = False) -> Any:
     """``value`` as an int of at least ``lowest`` (or None), or a typed error."""
     if value is None and optional:
@@ -42,11 +57,6 @@ def whole(name: str, value: Any, lowest: int, optional: bool = False) -> Any:
     if value < lowest:
         raise InvalidValueError(f"{name} must be at least {lowest}, but is {value}.")
     return int(value)
-
-
-def canonical(name: str) -> str:
-    """A data set's or model family's name as its file's is written."""
-    return name.strip().lower().replace("_", "-")
 
 
 def model_of(given: Any, known: Any = None) -> str | Family:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,14 +24,22 @@ ImageArray = NDArray[np.uint8] | NDArray[np.float32]
 _KEPT = 2
 _cache: OrderedDict[tuple[str, str | None], Dataset] = OrderedDict()
 _lock = threading.Lock()
+#: How :attr:`Dataset.id` names what a user has handed in.
+_OWN = re.compile(r".+-[0-9a-f]{16}")
+
+
+class AbsentData(str):
+    """The name or the id of a data set that is not at hand: a network that knows it can be used, not trained again."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Images and labels, with the official test part kept apart.
 
+    One of your own is handed to a problem as it is: ``Problem(data=Dataset("mine", images, labels, ...))``.
+
     Attributes:
-        name: as :func:`load_dataset` knows it.
+        name: as :func:`load_dataset` knows it; of a set of your own whatever you like.
         images: (n, channels, height, width), uint8 (0..255) or float32; the official training part.
         labels: (n,) int64 in ``0 .. n_classes - 1``.
         test_images: (m, channels, height, width), of the same kind; the official test part.
@@ -37,7 +48,8 @@ class Dataset:
         validation: (k,) int64, rows of ``images`` that form a validation part fixed by whoever made the set; None
             when there is none, as with most sets.
 
-    The arrays are made read-only: a data set is shared by all trials of a process.
+    The arrays are made read-only, without a copy where their types fit: a data set is shared by all trials of a
+    process. Whoever holds the original arrays must not write into them either.
 
     Raises:
         InvalidTypeError: images that are not numbers or of two kinds, labels that are not integers.
@@ -53,6 +65,8 @@ class Dataset:
     validation: IndexArray | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise InvalidTypeError(f"A data set is named by a text such as 'mine', not {self.name!r}.")
         if isinstance(self.n_classes, bool) or not isinstance(self.n_classes, int) or self.n_classes < 2:
             raise InvalidValueError(f"{self.name}: n_classes must be an integer of at least 2, not {self.n_classes!r}.")
         for part, images, labels in (("training", "images", "labels"), ("test", "test_images", "test_labels")):
@@ -80,6 +94,17 @@ class Dataset:
         """(channels, height, width) of one image."""
         channels, height, width = self.images.shape[1:]
         return channels, height, width
+
+    @cached_property
+    def id(self) -> str:
+        """The name and 16 hexadecimal digits of a SHA-256 of the content: equal sets have equal ids everywhere."""
+        found = hashlib.sha256()
+        for name in ("images", "labels", "test_images", "test_labels", "validation"):
+            if (array := getattr(self, name)) is not None:
+                found.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+                found.update(np.ascontiguousarray(array).data)
+        found.update(f"classes {self.n_classes}".encode())
+        return f"{self.name}-{found.hexdigest()[:16]}"
 
     def __repr__(self) -> str:
         c, h, w = self.shape
@@ -143,9 +168,51 @@ def check_dataset_name(name: str) -> None:
     Raises:
         InvalidTypeError, InvalidValueError: there is none; the message lists the known ones.
     """
-    from tunesmith.train import data
+    if not isinstance(name, AbsentData):
+        _module(name)
 
-    _discovery.find(data, name, "data set", ("load",))
+
+def data_of(given: Any, known: Dataset | None = None) -> str | Dataset:
+    """What a user means by ``data``: a name as its file is written, or a set that was handed in.
+
+    Args:
+        given: a name, a :class:`Dataset`, or the id of one, as :meth:`Problem.to_dict` writes it.
+        known: the set of that id.
+
+    Raises:
+        InvalidTypeError: none of these.
+        InvalidValueError: an unknown name; a set that must be handed in, or has another content.
+    """
+    if isinstance(given, (Dataset, AbsentData)):
+        return given
+    if not isinstance(given, str):
+        kind = type(given).__name__
+        raise InvalidTypeError(
+            f"The data are a name ({', '.join(datasets())}) or a tunesmith.train.Dataset, not a {kind}. Arrays become "
+            "one by Dataset(name, images, labels, test_images, test_labels, n_classes)."
+        )
+    if not _OWN.fullmatch(given):
+        return given.strip().lower().replace("_", "-")
+    if known is None:
+        raise InvalidValueError(
+            f"The data set {given!r} is one of your own, whose images are not kept; hand it in: "
+            "Problem.from_dict(fields, data=...) or train.load(path, data=...)."
+        )
+    if not isinstance(known, Dataset) or known.id != given:
+        raise InvalidValueError(
+            f"The data set is {getattr(known, 'id', known)!r}, not {given!r}: its content or name differs."
+        )
+    return known
+
+
+def absent_unless_known(name: str, others: Any = ()) -> str:
+    """``name``, as :class:`AbsentData` unless it and the others name data sets that are at hand."""
+    try:
+        for each in (name, *others):
+            _module(each)
+    except InvalidValueError:
+        return AbsentData(name)
+    return name
 
 
 def load_dataset(name: str) -> Dataset:
@@ -160,9 +227,9 @@ def load_dataset(name: str) -> Dataset:
         DataDamagedError: a file has the wrong hash or cannot be read.
         MissingDependencyError: it needs a package of the extra ``tunesmith[train]``.
     """
-    from tunesmith.train import data
-
-    module = _discovery.find(data, name, "data set", ("load",))
+    if isinstance(name, AbsentData):
+        data_of(str(name))  # says that a set of one's own must be handed in
+    module = _module(name)
     key = module.__name__, os.environ.get("TUNESMITH_DATA")
     with _lock:  # two trials that start together load a set once
         if key not in _cache:
@@ -174,3 +241,9 @@ def load_dataset(name: str) -> Dataset:
                 _cache.popitem(last=False)
         _cache.move_to_end(key)
         return _cache[key]
+
+
+def _module(name: str) -> Any:
+    from tunesmith.train import data
+
+    return _discovery.find(data, name, "data set", ("load",))

@@ -18,11 +18,14 @@ from typing import Any, Protocol
 import torch
 
 from tunesmith.train.errors import InvalidArchitectureError, TrainingDivergedError, UnusableDataError
-from tunesmith.train.job import Job
+from tunesmith.train.job import Job, Part
 from tunesmith.train.loop import Training
+from tunesmith.train.metrics import VALIDATION, undefined
 
 #: The trial attribute with the results of every training, when a trial has several.
 RUNS = "runs"
+#: The trial attribute that says why it failed.
+FAIL_REASON = "fail_reason"
 #: Behind the objective's name: the standard deviation over the trainings of a trial.
 SPREAD = "_sd"
 
@@ -68,6 +71,8 @@ class Evaluation:
         self._results: list[dict[str, float]] = []
         self._reported: dict[str, float] | None = None
         self._started = 0
+        self._validation: Part | None = None  # of the current training
+        self._undefined: str | None = None  # why the objective is NaN although nothing went wrong
 
     def __len__(self) -> int:
         """How many trainings it has."""
@@ -98,7 +103,9 @@ class Evaluation:
             return None
         self._started += 1
         self._reported = None
-        return self.current.make()
+        job = self.current.make()
+        self._validation = job.validation
+        return job
 
     def observe(self, metrics: Mapping[str, float], training: Ended) -> dict[str, float] | None:
         """Hand over an epoch: :meth:`epoch`, or :meth:`ended` if it was the last one.
@@ -124,10 +131,22 @@ class Evaluation:
     def ended(self, result: Mapping[str, float]) -> dict[str, float] | None:
         """The current training has ended with these metrics; what to report, or None if that was reported already."""
         self._results.append(dict(result))
+        if self._undefined is None and math.isnan(result[self._objective]):
+            self._undefined = self._why_undefined()
         if len(self._runs) == 1:
             item = self._ordered(result)
             return None if item == self._reported else item
         return self.report
+
+    def _why_undefined(self) -> str | None:
+        if self._validation is None:
+            return None
+        reason = undefined(self._objective.removeprefix(VALIDATION), self._validation.labels)
+        return None if reason is None else self._located(f"Validation part: {reason}")
+
+    def _located(self, reason: str) -> str:
+        where = str(self.current)
+        return f"{where}: {reason}" if where else reason
 
     @property
     def report(self) -> dict[str, float]:
@@ -147,11 +166,16 @@ class Evaluation:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What to keep with the trial at its end: ``runs``, the results of all trainings when there are several."""
-        if len(self._runs) == 1:
-            return {}
-        done = zip(self._runs, self._results, strict=False)
-        return {RUNS: [{**run.labels, **self._ordered(result)} for run, result in done]}
+        """What to keep with the trial at its end.
+
+        ``runs``, the results of all trainings when there are several; ``fail_reason`` when the objective has no value
+        on the validation part.
+        """
+        found: dict[str, Any] = {} if self._undefined is None else {FAIL_REASON: self._undefined}
+        if len(self._runs) > 1:
+            done = zip(self._runs, self._results, strict=False)
+            found[RUNS] = [{**run.labels, **self._ordered(result)} for run, result in done]
+        return found
 
     def fail_reason(self, error: BaseException) -> str | None:
         """Why the trial fails, when an error is one that belongs to its configuration; None for all other errors.
@@ -159,8 +183,7 @@ class Evaluation:
         These are a training that diverged, a network that is impossible for the images, and memory that ran out.
         """
         reason = fail_reason(error)
-        where = str(self.current)
-        return f"{where}: {reason}" if reason and where else reason
+        return self._located(reason) if reason else reason
 
     def run(self) -> Iterator[dict[str, float]]:
         """Do all trainings, one after the other, each alone; yields the reports."""

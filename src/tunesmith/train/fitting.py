@@ -9,6 +9,7 @@ import torch
 
 from tunesmith.train import device as devices
 from tunesmith.train import loop, metrics, planning
+from tunesmith.train.checkpointing import Checkpoint
 from tunesmith.train.evaluation import Evaluation
 from tunesmith.train.job import Job, Part
 from tunesmith.train.loop import Training
@@ -85,7 +86,11 @@ def _measured(job: Job, part: Part) -> dict[str, float]:
 
 
 def fit(
-    problem: Problem, params: Mapping[str, Any] | TrialLike, training_seed: int | None, epochs: int | None
+    problem: Problem,
+    params: Mapping[str, Any] | TrialLike,
+    training_seed: int | None,
+    epochs: int | None,
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
     """See :meth:`tunesmith.train.Problem.fit`."""
     if isinstance(params, TrialLike):
@@ -96,9 +101,12 @@ def fit(
     job = problem.evaluation(params, seed, epochs=epochs).next_job()
     assert job is not None  # there is always a first one
     training = Training(job)
-    history = []
+    about = {} if checkpoint is None else planning.identity_of(problem, params, seed, job.epochs)
+    history = [] if checkpoint is None else checkpoint.resume(training, about)
     while not training.finished:
         history.append(training.epoch())
+        if checkpoint is not None:
+            checkpoint.after_epoch(training, about, history)
     shape = job.training.pool.images.shape[1:]
     return Trained(
         job.network.eval(), problem, dict(params), seed, dict(training.result), history,

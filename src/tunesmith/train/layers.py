@@ -118,12 +118,11 @@ def set_step(network: nn.Module, step: int | None) -> None:
         layer.step = step
 
 
-def counted_dropouts(network: nn.Module) -> list[str]:
+def count_dropouts(network: nn.Module) -> None:
     """Replace each ``torch.nn.Dropout`` within a network by :class:`Dropout`: the same function, own random numbers.
 
-    Returns:
-        The names of the layers that still draw from torch's global random numbers when they train: other kinds of
-        dropout, and recurrent or attention layers with one inside.
+    Other layers that draw (dropout of channels, recurrent or attention layers with dropout inside) stay as they are;
+    see :mod:`tunesmith.train.global_random`.
     """
     for parent in list(network.modules()):
         for name, child in parent.named_children():
@@ -131,13 +130,6 @@ def counted_dropouts(network: nn.Module) -> list[str]:
                 replaced = Dropout(child.p)
                 replaced.training = child.training
                 setattr(parent, name, replaced)
-    return [name or type(layer).__name__ for name, layer in network.named_modules() if _draws(layer)]
-
-
-def _draws(layer: nn.Module) -> bool:
-    if isinstance(layer, nn.modules.dropout._DropoutNd):
-        return layer.p > 0.0
-    return isinstance(layer, (nn.RNNBase, nn.MultiheadAttention)) and layer.dropout > 0.0
 
 
 # -- normalisation -------------------------------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 Everything that is drawn (the order of the images, dropout masks, augmentation) is computed from keys of the training's
 seed and from the number of the step, so the same configuration, data, seed, device and number of threads give the same
-metrics, bit for bit, also when the training was interrupted after any epoch. torch's global random numbers are neither
-read nor advanced.
+metrics, bit for bit, also when the training was interrupted after any epoch. torch's global random numbers are left
+as they are; if a network draws from them by itself, they are seeded for each of its steps
+(:mod:`tunesmith.train.global_random`).
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.exceptions import InvalidValueError, TunesmithError
-from tunesmith.train import counter, layers, losses, metrics
+from tunesmith.train import counter, identity, layers, losses, metrics
 from tunesmith.train.augmentation import Augmentation
 from tunesmith.train.device import check_precision, working
 from tunesmith.train.errors import InvalidArchitectureError, TrainingDivergedError
+from tunesmith.train.global_random import Watch
 from tunesmith.train.job import Job, Part
 from tunesmith.train.optimizers import Optimizer
 from tunesmith.train.placing import place
@@ -32,6 +34,8 @@ from tunesmith.train.schedules import Schedule
 TRAIN_METRICS = ("train_loss", "train_accuracy")
 #: Images that are evaluated at a time; a constant, because it decides the order of summation.
 EVALUATION_BATCH = 500
+#: Of what a network draws by itself in evaluation: the same each time, so that equal weights give equal metrics.
+_EVALUATION_KEY = counter.key(0)
 #: torch has no class of errors for shapes that do not fit each other; this is how they sound.
 _MISFIT = re.compile(r"shape|size|channel|dimension", re.IGNORECASE)
 
@@ -230,11 +234,13 @@ class Training:
         self.job.network.train()
         rows, first = order(self.job, epoch), (epoch - 1) * steps_per_epoch(self.job)
         batches = rows.split(batch_sizes(len(rows), self.job.hyperparameters.batch_size))
+        watch = Watch(self.job.network, counter.key(self.job.seeds.dropout, 0, 1), self.job.training.pool.images)
         done: list[tuple[Tensor, Tensor]] = []
         for i, batch in enumerate(batches):
             if self.abandoned:
                 raise Abandoned
-            done.append(self._step(first + i, batch))
+            with watch.piece(first + i):
+                done.append(self._step(first + i, batch))
         layers.set_step(self.job.network, None)
         return _mean([loss for loss, _ in done], len(rows)), _mean([hits for _, hits in done], len(rows))
 
@@ -257,6 +263,7 @@ class Training:
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the training depends on: nested dictionaries of tensors (copies) and numbers."""
         found: dict[str, Any] = {
+            "job": identity.of_job(self.job),
             "course": self.course.state(),
             "network": _copy(self.job.network.state_dict()),
             "optimizer": self._optimizer.state(),
@@ -270,17 +277,22 @@ class Training:
         """Go on from the :meth:`state` of a training of an equal job, in this process or another, with the same bits.
 
         Raises:
-            InvalidValueError: the state is that of another network or optimizer.
+            InvalidValueError: the state is that of another job (other hyperparameters, another network, other images,
+                another length or seed), or no state at all; the message says what differs.
         """
         try:
+            if text := identity.differences(state["job"], identity.of_job(self.job)):
+                raise InvalidValueError(
+                    f"This state does not fit this training, which must be of an equal job: {text}."
+                )
             self.job.network.load_state_dict(state["network"])
             self._optimizer.restore(state["optimizer"])
             self.course.restore(state["course"])
             if self._scaler is not None:
                 self._scaler.load_state_dict(state["scaler"])
-        except (KeyError, RuntimeError) as error:
+            self._best = _copy(state["best"])
+        except (KeyError, RuntimeError, TypeError, AttributeError) as error:
             raise InvalidValueError(f"This state does not fit this training: {error}.") from None
-        self._best = _copy(state["best"])
 
 
 def train(job: Job) -> Iterator[dict[str, float]]:
@@ -294,8 +306,10 @@ def evaluate(network: nn.Module, part: Part, precision: str = "float32") -> Tens
     """The logits of a part's images in evaluation mode: (n, k), float32 also with mixed precision."""
     network.eval()
     with torch.inference_mode():
-        batches = part.rows.split(EVALUATION_BATCH)
-        logits = [_forward(network, seen(part, rows), part.pool.n_classes, precision) for rows in batches]
+        watch, logits = Watch(network, _EVALUATION_KEY, part.pool.images), []
+        for number, rows in enumerate(part.rows.split(EVALUATION_BATCH)):
+            with watch.piece(number):
+                logits.append(_forward(network, seen(part, rows), part.pool.n_classes, precision))
         return torch.cat(logits)
 
 

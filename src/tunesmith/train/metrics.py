@@ -76,6 +76,22 @@ def direction(name: str) -> Direction:
     return "minimize" if name in ("loss", "nll", "brier", "ece") else "maximize"
 
 
+def undefined(name: str, labels: Tensor) -> str | None:
+    """Why a metric has no value on images with these labels, whatever the logits are; None if it has one.
+
+    Args:
+        name: of the metric.
+        labels: (n,) int64.
+    """
+    if name != "auc" or len(labels.unique()) > 1:
+        return None
+    return (
+        f"{name!r} has no value where only one class occurs ({len(labels)} images of class {int(labels[0])}): it ranks "
+        "the images of a class among those of others. Let there be more images, or choose another metric, such as "
+        "'loss' or 'accuracy'."
+    )
+
+
 def measure(metrics: Sequence[str], logits: Tensor, labels: Tensor) -> dict[str, float]:
     """The values of some metrics.
 
@@ -84,7 +100,7 @@ def measure(metrics: Sequence[str], logits: Tensor, labels: Tensor) -> dict[str,
     - ``top_k``: share of the images whose label is among the k largest logits;
     - ``f1``: F1 of each class that occurs among the labels or the predictions, averaged over these classes;
     - ``auc``: area under the ROC curve of each class against the rest, averaged over the classes that the labels hold
-      (and not alone);
+      (and not alone); NaN when all images have one class, see :func:`undefined`;
     - ``brier``: mean squared distance of the probabilities from the one-hot label, in [0, 2];
     - ``ece``: expected calibration error, ``sum over bins of (share of the images) * |accuracy - mean confidence|``
       with 15 bins of equal width over the confidence (the largest probability).

@@ -14,6 +14,7 @@ from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.train import device as devices
 from tunesmith.train import loop, metrics
 from tunesmith.train.arguments import whole
+from tunesmith.train.dataset import Dataset
 from tunesmith.train.errors import DataDamagedError, InvalidArchitectureError, UnusableDataError
 from tunesmith.train.evaluation import Evaluation, Run
 from tunesmith.train.hyperparameters import Hyperparameters, from_configuration
@@ -91,6 +92,15 @@ def _job(
     )
 
 
+def identity_of(problem: Problem, params: Mapping[str, Any], training_seed: int, epochs: int) -> dict[str, Any]:
+    """What a training of the problem is told from others by, in words of the user; the data by their content."""
+    configuration = problem.configuration(params)
+    data = prepared_for(problem, configuration.get("data", problem.data)).splits[0].dataset
+    model = family_of(configuration.get("model", problem.model))
+    own = {"data": data.id, "model": model.id, "training_seed": training_seed, "epochs": epochs}
+    return own | {name: value for name, value in configuration.items() if name not in own}
+
+
 def build(
     problem: Problem, params: Mapping[str, Any] | None, shape: tuple[int, int, int], n_classes: int, training_seed: int
 ) -> nn.Module:
@@ -110,7 +120,7 @@ def build(
         raise error if isinstance(error, InvalidArchitectureError) else InvalidArchitectureError(str(error)) from error
 
 
-def prepared_for(problem: Problem, data: str) -> Prepared:
+def prepared_for(problem: Problem, data: str | Dataset) -> Prepared:
     """A data set on the problem's device, cut into its parts.
 
     Raises:

@@ -197,24 +197,25 @@ class _Shelf:
         self.cuts: OrderedDict[Cut, Prepared] = OrderedDict()
 
 
-_shelves: OrderedDict[tuple[Dataset, str], _Shelf] = OrderedDict()
+_shelves: OrderedDict[tuple[Dataset | str, str], _Shelf] = OrderedDict()
 _lock = threading.Lock()
 
 
-def prepare(name: str, cut: Cut, device: torch.device) -> Prepared:
+def prepare(data: str | Dataset, cut: Cut, device: torch.device) -> Prepared:
     """Load, copy and cut; or the same as last time.
 
     Args:
-        name: of the data set.
+        data: the data set or its name.
         cut: how.
         device: where the images go.
 
     Raises:
         DataNotFoundError, DataDamagedError, InvalidValueError: as ``load_dataset``, ``split`` and ``k_fold``.
     """
-    dataset = load_dataset(name)
+    dataset = data if isinstance(data, Dataset) else load_dataset(data)
+    own = dataset.id if dataset is data else dataset  # one that was handed in may come as several equal objects
     with _lock:  # trials that start together share one copy
-        shelf = _kept(_shelves, (dataset, str(device)), _KEPT, lambda: _Shelf(dataset, device))
+        shelf = _kept(_shelves, (own, str(device)), _KEPT, lambda: _Shelf(dataset, device))
         return _kept(shelf.cuts, cut, _KEPT_SPLITS, lambda: Prepared(shelf.pool, cut.splits(dataset), shelf.moments))
 
 

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.space import Space
-from tunesmith.train import arguments, fitting, metrics, planning, resolve, suggesting
+from tunesmith.train import arguments, checkpointing, fitting, metrics, planning, resolve, suggesting
 from tunesmith.train import device as devices
 from tunesmith.train.arguments import whole
-from tunesmith.train.dataset import load_dataset
-from tunesmith.train.evaluation import SPREAD, Evaluation, fail_reason
+from tunesmith.train.dataset import Dataset, data_of, load_dataset
+from tunesmith.train.evaluation import FAIL_REASON, SPREAD, Evaluation, fail_reason
 from tunesmith.train.model_families import Family, family_of
 from tunesmith.train.problem_text import describe
-from tunesmith.train.saving import Trained
+from tunesmith.train.saving import PathLike, Trained
 from tunesmith.train.splitting import OFFICIAL
 
 if TYPE_CHECKING:
@@ -45,7 +44,8 @@ class Problem:
     :meth:`to_dict` and :meth:`from_dict` carry it through JSON.
 
     Args:
-        data: a data set by name; see :func:`tunesmith.train.datasets`.
+        data: a data set by name, see :func:`tunesmith.train.datasets`; or a :class:`~tunesmith.train.dataset.Dataset`
+            of your own, which :meth:`to_dict` and :attr:`id` know by a hash of its content.
         model: a model family by name, see :func:`tunesmith.train.models`; or a function or class that makes a network,
             see :func:`tunesmith.train.model_families.family_of`.
         space: what to search: ``"small"``, ``"medium"``, ``"all"`` (ready spaces of the training loop, see
@@ -79,7 +79,7 @@ class Problem:
             ones. Data are not loaded before they are needed.
     """
 
-    data: str
+    data: str | Dataset
     model: str | Family
     space: Space
     epochs: int
@@ -102,7 +102,7 @@ class Problem:
 
     def __init__(
         self,
-        data: str = "fashion-mnist-small",
+        data: str | Dataset = "fashion-mnist-small",
         model: str | Family | Callable[..., nn.Module] = "lenet5",
         space: Space | str | Mapping[str, Any] | None = "small",
         *,
@@ -127,14 +127,14 @@ class Problem:
         threads: int | None = 1,
     ) -> None:
         values = arguments.merged(fixed, batch_size=batch_size, optimizer=optimizer)
-        family = arguments.model_of(model)
+        data, family = data_of(data), arguments.model_of(model)
         found, complete = resolve.resolve(data, family, space, values)
         devices.check_precision(precision, devices.choose(device))
         split_seed = whole("split_seed", split_seed, 0, optional=True)
         folds, fold_repeats = whole("folds", folds, 2, optional=True), whole("fold_repeats", fold_repeats, 1)
         executions = whole("executions_per_trial", executions_per_trial, 1)
         fields = {
-            "data": arguments.canonical(data),
+            "data": data,
             "model": family,
             "space": found,
             "epochs": whole("epochs", epochs, 1),
@@ -165,30 +165,24 @@ class Problem:
         return {name: getattr(self, name) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
-        """The full configuration, JSON-able, with the defaults of today; a model of your own by its family's id."""
-        own = {"model": self.family.id, "space": self.space.to_dict(), "fixed": dict(self.fixed)}
-        return {**self._fields(), **own, "metrics": list(self.metrics)}
+        """The full configuration, JSON-able, with the defaults of today; data and a model of your own by their ids."""
+        own = {"data": getattr(self.data, "id", self.data), "model": self.family.id, "metrics": list(self.metrics)}
+        return {**self._fields(), **own, "space": self.space.to_dict(), "fixed": dict(self.fixed)}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any], *, model: Any = None) -> Problem:
+    def from_dict(cls, fields: Mapping[str, Any], *, model: Any = None, data: Dataset | None = None) -> Problem:
         """Inverse of :meth:`to_dict`; also any part of it, and every argument of the constructor (a YAML file's).
 
         Args:
             fields: argument -> value.
             model: the function or class that makes the network, if ``fields`` has a model of your own.
+            data: the data set, if ``fields`` has one of your own.
 
         Raises:
-            InvalidValueError: unknown keys (the message lists the known ones); a model of your own that is not handed
-                in, or whose source differs.
+            InvalidValueError: unknown keys (the message lists the known ones); a model or a data set of your own that
+                is not handed in, or whose source or content differs.
         """
-        if not isinstance(fields, Mapping):
-            raise InvalidTypeError(f"A problem is described by a mapping, not by {fields!r}.")
-        known = list(inspect.signature(cls).parameters)
-        if unknown := [key for key in fields if key not in known]:
-            raise InvalidValueError(f"Unknown keys {unknown} of a problem; known: {', '.join(known)}.")
-        if "model" not in fields:
-            return cls(**fields)
-        return cls(**{**fields, "model": arguments.model_of(fields["model"], model)})
+        return cls(**arguments.from_fields(fields, inspect.signature(cls).parameters, model, data))
 
     @cached_property
     def id(self) -> str:
@@ -276,7 +270,7 @@ class Problem:
             reason = evaluation.fail_reason(error)
             if reason is None:
                 raise
-            value, kept = float("nan"), {"fail_reason": reason}
+            value, kept = float("nan"), {FAIL_REASON: reason}
         for name, entry in {**kept, **evaluation.attributes}.items():
             trial.set_user_attr(name, entry)
         return value
@@ -358,6 +352,8 @@ class Problem:
         training_seed: int | None = None,
         *,
         epochs: int | None = None,
+        checkpoint: PathLike | None = None,
+        checkpoint_every: int = 1,
     ) -> Trained:
         """Train one configuration and keep the network: ``problem.fit(study.best_trial)``.
 
@@ -367,15 +363,20 @@ class Problem:
                 executions) it is the first one's.
             training_seed: decides everything that is drawn. Default: the trial's; 0 for parameters.
             epochs: instead of the problem's or the trial's.
+            checkpoint: a file to keep the state of the training in, see :mod:`tunesmith.train.checkpointing`. If it is
+                there, the training goes on from it; what comes out is the same, bit for bit on the same machine.
+            checkpoint_every: epochs from one writing to the next; the end is always written. Default 1.
 
         Raises:
-            InvalidValueError, TrainingDivergedError: as :meth:`train`.
+            InvalidValueError, TrainingDivergedError: as :meth:`train`; a checkpoint of another training.
+            DataDamagedError: the file is no checkpoint, or damaged.
         """
-        return fitting.fit(self, params, training_seed, epochs)
+        return fitting.fit(self, params, training_seed, epochs, checkpointing.open_at(checkpoint, checkpoint_every))
 
     def network(self, params: Mapping[str, Any] | None = None, training_seed: int = 0) -> nn.Module:
         """The network before training; without ``params``, that of the fixed values and defaults."""
-        data = load_dataset((params or {}).get("data", self.data))
+        found = (params or {}).get("data", self.data)
+        data = found if isinstance(found, Dataset) else load_dataset(found)
         return planning.build(self, params, data.shape, data.n_classes, training_seed)
 
     def configuration(self, params: Mapping[str, Any]) -> dict[str, Any]:

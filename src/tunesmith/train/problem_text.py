@@ -10,6 +10,7 @@ from tunesmith.distributions import CategoricalDistribution
 from tunesmith.space import Space
 from tunesmith.train import device as devices
 from tunesmith.train import hyperparameters, planning
+from tunesmith.train.dataset import Dataset
 from tunesmith.train.splitting import OFFICIAL
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _SHOWN = ("optimizer", "lr", "momentum", "batch_size")
 def describe(problem: Problem) -> str:
     """See :meth:`tunesmith.train.Problem.describe`."""
     space = problem.space
-    lines = [f"data    {_axis_text(space, 'data') or repr(planning.prepared_for(problem, problem.data).splits[0])}"]
+    lines = [f"data    {_axis_text(space, 'data') or _data(problem)}"]
     if text := _axis_text(space, "model"):
         lines.append(f"model   {text}")
     else:
@@ -38,6 +39,11 @@ def describe(problem: Problem) -> str:
     where = f"{devices.choose(problem.device)}, threads {problem.threads}{precision}"
     lines.append(f"train   {epochs}, {seeds}, {where}")
     return "\n".join(lines)
+
+
+def _data(problem: Problem) -> str:
+    split = planning.prepared_for(problem, problem.data).splits[0]
+    return f"{split!r}, {problem.data.id}" if isinstance(problem.data, Dataset) else repr(split)
 
 
 def _fixed(problem: Problem) -> str:

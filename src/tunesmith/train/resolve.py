@@ -12,7 +12,7 @@ from tunesmith.distributions import BaseDistribution, CategoricalDistribution, F
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.space import Space
 from tunesmith.train import hyperparameters, spaces
-from tunesmith.train.dataset import check_dataset_name
+from tunesmith.train.dataset import AbsentData, Dataset, check_dataset_name
 from tunesmith.train.errors import InvalidArchitectureError
 from tunesmith.train.model_families import Family, build_model, family_of, find_model
 
@@ -40,12 +40,12 @@ class FrozenMapping(Mapping[str, Any]):
 
 
 def resolve(
-    data: str, model: str | Family, space: Space | str | Mapping[str, Any] | None, fixed: Mapping[str, Any]
+    data: str | Dataset, model: str | Family, space: Space | str | Mapping[str, Any] | None, fixed: Mapping[str, Any]
 ) -> tuple[Space, FrozenMapping]:
     """The space to search, and the values of everything else.
 
     Args:
-        data: name of the data set, unless it is an axis of the space.
+        data: the data set or its name, unless it is an axis of the space.
         model: the model family or its name, unless it is an axis of the space.
         space: a :class:`Space`, one in its JSON-able form, None for nothing to search, or ``"small"``, ``"medium"``,
             ``"all"`` for the ready spaces of the training loop and of the family together.
@@ -61,7 +61,8 @@ def resolve(
     """
     if not isinstance(fixed, Mapping):
         raise InvalidTypeError(f"fixed must be a mapping hyperparameter -> value, not {fixed!r}.")
-    check_dataset_name(data)
+    if not isinstance(data, Dataset):
+        check_dataset_name(data)
     _check_values(fixed)
     if isinstance(space, str):
         found = without(_ready(family_of(model), space, fixed.get("optimizer")), fixed)
@@ -69,7 +70,7 @@ def resolve(
         found = space if isinstance(space, Space) else Space.from_dict(space or {})
         if both := sorted(set(found) & set(fixed)):
             raise InvalidValueError(f"{both} are both fixed and parameters of the space; decide for one.")
-    families = _check_axes(found, model)
+    families = _check_axes(found, model, isinstance(data, AbsentData))
     _check_names(found, fixed, families)
     for name, distribution in found.items():
         if name in hyperparameters.NAMES:
@@ -117,12 +118,12 @@ def without(space: Space, fixed: Mapping[str, Any]) -> Space:
     return Space(parameters, conditions)
 
 
-def _check_axes(space: Space, model: str | Family) -> list[Family]:
-    """The model families that trials may have."""
+def _check_axes(space: Space, model: str | Family, absent: bool) -> list[Family]:
+    """The model families that trials may have; ``absent``: data sets need not be at hand."""
     for name in ("data", "model"):
         if name in space and not isinstance(space[name], CategoricalDistribution):
             raise InvalidTypeError(f"{name!r} in a space must be a choice of names, not {space[name]!r}.")
-    for value in _choices(space, "data", ()):
+    for value in () if absent else _choices(space, "data", ()):
         check_dataset_name(value)
     for name, lowest, what in (("seed", 0, "non-negative"), ("epochs", 1, "positive")):
         values = corners(space[name]) if name in space else ()

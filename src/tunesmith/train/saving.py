@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tunesmith import logging
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError, MissingDependencyError, NewerFormatError
 from tunesmith.train import device as devices
 from tunesmith.train import loop
-from tunesmith.train.dataset import ImageArray, IndexArray
+from tunesmith.train.dataset import Dataset, IndexArray, absent_unless_known
 from tunesmith.train.errors import DataDamagedError
 from tunesmith.train.job import Part, Pool
 from tunesmith.train.placing import place
@@ -37,6 +38,10 @@ FORMAT = 1
 _KEY = "tunesmith"
 
 PathLike = str | os.PathLike[str]
+#: Images as users have them: arrays, tensors, nested lists of numbers.
+Images = NDArray[Any] | Tensor | Sequence[Any]
+
+_logger = logging.get_logger("tunesmith.train")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,19 +73,18 @@ class Trained:
     shift: Tensor
     scale: Tensor
 
-    def logits(self, images: ImageArray | Tensor) -> Tensor:
+    def logits(self, images: Images) -> Tensor:
         """The network's output for raw images: (n, classes) float32 on the network's device.
 
         Args:
-            images: (n, c, h, w) with pixels as in the data set (bytes 0..255 if it has bytes); they are scaled as the
-                training images were.
+            images: (n, c, h, w), an array, a tensor or nested lists, with pixels as in the data set (0..255 if it has
+                bytes, whatever type of number they have here); they are scaled as the training images were.
 
         Raises:
-            InvalidValueError: another shape.
+            InvalidTypeError: no real numbers.
+            InvalidValueError: another shape, lists of different lengths, NaN or infinite pixels.
         """
-        pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
-        if pixels.ndim != 4 or tuple(pixels.shape[1:]) != self.input_shape:
-            raise InvalidValueError(f"Images must be (n, {', '.join(map(str, self.input_shape))}), not {images.shape}.")
+        pixels = _pixels(images, self.input_shape)
         device = next((p.device for p in self.network.parameters()), torch.device("cpu"))
         n = len(pixels)
         if not n:
@@ -91,11 +95,11 @@ class Trained:
         with devices.working(device, self.problem.threads):
             return loop.evaluate(self.network, part, self.problem.precision)
 
-    def predict_proba(self, images: ImageArray | Tensor) -> NDArray[np.float32]:
+    def predict_proba(self, images: Images) -> NDArray[np.float32]:
         """The probability of each class, (n, classes); see :meth:`logits`."""
         return self.logits(images).softmax(1).cpu().numpy()
 
-    def predict(self, images: ImageArray | Tensor) -> IndexArray:
+    def predict(self, images: Images) -> IndexArray:
         """The most probable class of each image, (n,); see :meth:`logits`."""
         return self.logits(images).argmax(1).cpu().numpy()
 
@@ -115,32 +119,68 @@ class Trained:
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items())
-        return f"Trained({self.problem.family.name!r} on {self.problem.data!r}, {self.params!r}: {shown})"
+        data = getattr(self.problem.data, "name", self.problem.data)
+        return f"Trained({self.problem.family.name!r} on {str(data)!r}, {self.params!r}: {shown})"
 
 
-def load(path: PathLike, *, model: Callable[..., nn.Module] | None = None, device: str | None = None) -> Trained:
-    """Read what :meth:`Trained.save` wrote. The data set is not needed.
+def _pixels(images: Images, shape: tuple[int, int, int]) -> Tensor:
+    """Raw images as a tensor of bytes or float32."""
+    if isinstance(images, Tensor):
+        if images.is_complex() or images.dtype == torch.bool:
+            raise InvalidTypeError(f"Images must be real numbers, not {images.dtype}.")
+        pixels = images.detach()
+    else:
+        try:
+            array = np.array(images)
+        except ValueError:  # numpy's word for it is "inhomogeneous"
+            raise InvalidValueError("Images must have the same shape, but these lists have different ones.") from None
+        if array.dtype.kind not in "fiu" and array.size:
+            raise InvalidTypeError(f"Images must be real numbers, not {array.dtype}.")
+        with np.errstate(over="ignore"):  # what is too large is found below
+            pixels = torch.from_numpy(array if array.dtype == np.uint8 else array.astype(np.float32))
+    if pixels.ndim != 4 or tuple(pixels.shape[1:]) != shape:
+        raise InvalidValueError(f"Images must be (n, {', '.join(map(str, shape))}), not {tuple(pixels.shape)}.")
+    if pixels.dtype != torch.uint8:
+        pixels = pixels.float()
+        if bad := int((~pixels.isfinite()).flatten(1).any(1).sum()):
+            raise InvalidValueError(f"{bad} of {len(pixels)} images hold NaN or infinite pixels; repair or drop them.")
+    return pixels
+
+
+def load(
+    path: PathLike,
+    *,
+    model: Callable[..., nn.Module] | None = None,
+    data: Dataset | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+) -> Trained:
+    """Read what :meth:`Trained.save` wrote. The data set is not needed; ``problem`` of what comes back can be trained
+    again only where it is at hand.
 
     Args:
         path: of the file.
         model: the factory, if the network was made by one of your own; its code is not in the file.
+        data: the data set, if it was one of your own and the network is to be trained again.
         device: where to compute, instead of where it was trained.
+        precision: to compute with. None takes that of the training; where the device does not have it (float16 without
+            CUDA), "float32", with a warning.
 
     Raises:
         FileNotFoundError: no such file.
         DataDamagedError: not such a file, or damaged.
-        InvalidValueError: a factory is needed, or is not the one that made the network; a device that is not here.
+        InvalidValueError: a factory is needed, or is not the one that made the network; a device that is not here, or a
+            precision that it does not have.
     """
     from tunesmith.train import planning
-    from tunesmith.train.problem import Problem
 
     header, tensors = _unpacked(Path(path).read_bytes(), path, "network")
-    fields = dict(header["problem"])
-    if device is not None:
-        fields["device"] = device
-    problem = Problem.from_dict(fields, model=model)
-    shape = (int(header["input_shape"][0]), int(header["input_shape"][1]), int(header["input_shape"][2]))
-    network = planning.build(problem, header["params"], shape, header["n_classes"], 0)
+    shape = _check_network(header, tensors, os.fspath(path))
+    try:
+        problem = _problem_of(header["problem"], model, data, device, precision)
+        network = planning.build(problem, header["params"], shape, header["n_classes"], 0)
+    except (InvalidTypeError, InvalidValueError) as error:
+        raise type(error)(f"{os.fspath(path)}: {error}") from None
     weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
     try:
         network.load_state_dict(weights)
@@ -152,6 +192,51 @@ def load(path: PathLike, *, model: Callable[..., nn.Module] | None = None, devic
         network, problem, header["params"], header["training_seed"], header["metrics"], header["history"], shape,
         header["n_classes"], tensors["shift"], tensors["scale"],
     )  # fmt: skip
+
+
+def _check_network(header: Mapping[str, Any], tensors: Mapping[str, Tensor], name: str) -> tuple[int, int, int]:
+    """The shape of an image, when the file says all that :meth:`Trained.save` writes."""
+    wanted = {
+        "problem": dict, "params": dict, "training_seed": int, "metrics": dict, "history": list, "input_shape": list,
+        "n_classes": int,
+    }  # fmt: skip
+    wrong = [key for key, kind in wanted.items() if not isinstance(header.get(key), kind)]
+    shape = header["input_shape"] if "input_shape" not in wrong else []
+    if not wrong and (len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape)):
+        wrong.append("input_shape")
+    if not wrong:
+        wrong = [key for key in ("shift", "scale") if key not in tensors or tensors[key].shape != (shape[0], 1, 1)]
+    if wrong:
+        raise DataDamagedError(
+            f"{name} lacks {', '.join(wrong)}, or has something impossible there: it is damaged, or tunesmith has not "
+            "written it. Train the network again, or get the file once more from where it was saved."
+        )
+    return shape[0], shape[1], shape[2]
+
+
+def _problem_of(
+    fields: Mapping[str, Any], model: Any, data: Dataset | None, device: str | None, precision: str | None
+) -> Problem:
+    """The problem of a file, on a device that is here, even if its data set is not."""
+    from tunesmith.train.problem import Problem
+
+    own = dict(fields)
+    own["device"], own["precision"] = device or own.get("device", "auto"), precision or own.get("precision", "float32")
+    try:
+        where = devices.choose(own["device"])
+    except InvalidValueError as error:
+        raise error if device else InvalidValueError(f"{error} Choose one by train.load(path, device='cpu').") from None
+    try:
+        devices.check_precision(own["precision"], where)
+    except InvalidValueError as error:
+        if precision or own["precision"] not in devices.PRECISIONS:
+            raise
+        _logger.warning("%s Predictions are computed in float32.", error)
+        own["precision"] = "float32"
+    if data is None and isinstance(own.get("data"), str):
+        axis = (own.get("space") or {}).get("parameters", {}).get("data", {}).get("choices", ())
+        own["data"] = absent_unless_known(own["data"], axis)
+    return Problem.from_dict(own, model=model, data=data)
 
 
 # -- the state of a training -------------------------------------------------------------------------------------------
@@ -191,7 +276,7 @@ def state_from_bytes(content: bytes, source: PathLike = "these bytes") -> dict[s
     header, tensors = _unpacked(content, source, "state")
     try:
         state = _nested(header["state"], tensors)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         state = None
     if not isinstance(state, dict):
         raise DataDamagedError(f"{os.fspath(source)} holds no state of a training.")
@@ -243,12 +328,15 @@ def _unpacked(content: bytes, source: PathLike, kind: str) -> tuple[dict[str, An
         length = int.from_bytes(content[:8], "little")
         header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_KEY])
         found = int(header["format"]), str(header["kind"])
-    except (ValueError, KeyError, TypeError):
+        reader = _READERS.get(found[1])
+        if reader is None and found[0] <= FORMAT:
+            raise ValueError(found[1])
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise DataDamagedError(f"{name} is not a file that tunesmith.train has written, or it is damaged.") from None
     if found[0] > FORMAT:
         raise NewerFormatError(f"{name} was written by a newer tunesmith (format {found[0]}); this one knows {FORMAT}.")
     if found[1] != kind:
-        raise InvalidValueError(f"{name} holds a {found[1]}, not a {kind}; read it with {_READERS[found[1]]}.")
+        raise InvalidValueError(f"{name} holds a {found[1]}, not a {kind}; read it with {reader}.")
     try:
         return header, safetensors.load(content)
     except Exception as error:  # SafetensorError is not exported by all versions

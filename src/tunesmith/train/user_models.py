@@ -1,9 +1,8 @@
 """Networks of a user: what a function, a class, or an object with ``space`` and ``build`` must be, and building them.
 
 A user's network may be initialised by torch itself, from the global random numbers. So it is made while these are set
-to the trial's seed, and they are put back afterwards, so that the network depends on the seed alone. A lock keeps
-factories in other threads out meanwhile; nothing else in this package uses the global random numbers. What a factory
-draws elsewhere (``random``, ``numpy.random``) is its own affair.
+to the trial's seed, and they are put back afterwards, so that the network depends on the seed alone
+(:mod:`tunesmith.train.global_random`). What a factory draws elsewhere (``random``, ``numpy.random``) is its own affair.
 """
 
 from __future__ import annotations
@@ -11,35 +10,21 @@ from __future__ import annotations
 import hashlib
 import inspect
 import textwrap
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tunesmith import logging
 from tunesmith._fingerprint import fingerprint
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.train import hyperparameters, layers
 from tunesmith.train.errors import InvalidArchitectureError
-
-_logger = logging.get_logger(__name__)
+from tunesmith.train.global_random import seeded
 
 #: Arguments that a factory is handed if it has them; all its others are hyperparameters.
 GIVEN = ("input_shape", "n_classes", "seed")
-_LOCK = threading.RLock()
-_warned: set[str] = set()
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """torch's global random numbers of the CPU start from ``seed`` inside, and are as before afterwards."""
-    with _LOCK, torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 @dataclass(frozen=True)
@@ -71,7 +56,7 @@ class UserBuild:
         """
         options = layers.settings(self.name, self.defaults, configuration)
         values = {"input_shape": input_shape, "n_classes": n_classes, "seed": seed}
-        with seeded(seed):
+        with seeded(seed), torch.device("cpu"):
             if self.given is None:
                 network = self.make(options, **values)
             else:
@@ -81,18 +66,9 @@ class UserBuild:
             network.eval()
             _try(self.name, network, input_shape, n_classes)  # here, because lazy layers draw their weights now
         network.train()
-        self._warn(layers.counted_dropouts(network))
+        layers.count_dropouts(network)
         layers.key_dropouts(network, seed)
         return network
-
-    def _warn(self, drawing: list[str]) -> None:
-        if drawing and self.name not in _warned:
-            _warned.add(self.name)
-            _logger.warning(
-                "The model %r draws from torch's global random numbers when it trains (%s), so its results cannot be "
-                "repeated; use tunesmith.train.layers.Dropout or torch.nn.Dropout between the layers instead.",
-                self.name, ", ".join(drawing),
-            )  # fmt: skip
 
 
 def _try(name: str, network: nn.Module, input_shape: tuple[int, int, int], n_classes: int) -> None:

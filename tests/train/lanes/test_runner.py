@@ -12,14 +12,17 @@ import pytest
 import torch
 
 import tunesmith as ts
+from tunesmith._machine import cores
 from tunesmith.executors.lanes import LaneEvent
 from tunesmith.train import Problem
 from tunesmith.train.job import Job
-from tunesmith.train.lanes import opening
+from tunesmith.train.lanes import choice, measuring, opening
+from tunesmith.train.lanes.bucket import Bucket
 from tunesmith.train.lanes.catalogue import Kind
-from tunesmith.train.lanes.choice import Planner
+from tunesmith.train.lanes.choice import Load, Planner
 from tunesmith.train.lanes.engine import Engine, Step
 from tunesmith.train.lanes.kinds import SimdKind, StackKind
+from tunesmith.train.lanes.remembered import Remembered
 from tunesmith.train.lanes.runner import Runner
 
 SMALL: dict[str, Any] = {"data": "digits", "epochs": 2, "n_train": 96, "n_validation": 60, "n_test": 50}
@@ -32,7 +35,7 @@ class Stacked(Planner):
     """One kind of engine for everything."""
 
     def __init__(self, kind: Kind | None) -> None:
-        super().__init__([] if kind is None else [kind])
+        super().__init__([] if kind is None else [kind], Load(1, 1))
         self._only = kind
 
     def _choose(self, job: Job, bucket: Any) -> Kind | None:
@@ -376,41 +379,148 @@ def test_closing_does_not_wait_for_the_end_of_epochs(kind: type[Kind] | None) ->
 # -- which engine ------------------------------------------------------------------------------------------------
 
 
-def test_the_choice_is_measured_once_and_remembered(problem: Problem, tmp_path: Path, monkeypatch: Any) -> None:
-    from tunesmith.train.lanes import choice
-
-    monkeypatch.setattr(choice, "_WORTH_STEPS", 1)
-    asked = []
-
-    def measure(job: Job, bucket: Any, able: list[Kind]) -> dict[str, float]:
-        asked.append([kind.name for kind in able])
-        return {choice.SOLO: 2.0, "simd": 3.0, "stack": 1.0}
-
-    monkeypatch.setattr(choice, "measure", measure)
+def job_of(problem: Problem) -> Job:
     job = problem.evaluation({"lr": 0.01, "momentum": 0.5}, 1).next_job()
     assert job is not None
-    bucket = choice.Bucket.of(job)
+    return job
+
+
+#: Milliseconds of a step: 8 lanes cost what 3 trainings alone do.
+STEPS = {"solo": 1.0, "simd 8": 3.0, "simd 16": 5.0, "stack 1": 2.0, "stack 2": 2.0, "stack 4": 2.0, "stack 8": 4.0,
+         "stack 16": 8.0}  # fmt: skip
+
+
+@pytest.fixture
+def asked(monkeypatch: Any) -> list[str]:
+    """Names of what is measured; it takes as long as STEPS say."""
+    names: list[str] = []
+
+    def seconds(job: Job, kind: Kind | None, lanes: int) -> float:
+        names.append("solo" if kind is None else f"{kind.name} {lanes}")
+        return STEPS[names[-1]] / 1000
+
+    monkeypatch.setattr(choice, "_WORTH_STEPS", 1)
+    monkeypatch.setattr(measuring, "seconds", seconds)
+    monkeypatch.setattr(SimdKind, "width", lambda self, lanes: 8 if lanes <= 8 else 16)
+    return names
+
+
+def chosen(job: Job, load: Load, memory: Path | None = None) -> str:
+    kind = Planner([SimdKind(), StackKind()], load, memory=memory).kind(job, Bucket.of(job))
+    return "solo" if kind is None else kind.name
+
+
+@pytest.mark.parametrize(
+    ("lanes", "workers", "crowd", "engine"),
+    [
+        (1, 1, 1.0, "solo"),
+        (2, 1, 1.0, "solo"),  # 2 ms for both, as with stack 2: the simpler one
+        (3, 1, 1.0, "stack"),  # 2 ms instead of 3
+        (6, 1, 1.0, "simd"),  # 3 ms instead of 4 and 6
+        (4, 2, 1.0, "solo"),  # two at a time: 2 ms; so have two stacks of two
+        (8, 2, 1.0, "stack"),  # two of 4: 2 ms; one of 8 SIMD lanes 3 ms
+        (16, 2, 1.0, "simd"),  # two of 8: 3 ms
+        (64, 2, 1.0, "simd"),
+        (16, 2, 1 / 15, "solo"),  # two of a kind on average: eight buckets of 2 ms on 2 cores; alone 8 ms too
+        (16, 2, 3 / 15, "stack"),  # of four
+        (16, 2, 0.0, "solo"),
+    ],
+)
+def test_few_lanes_are_not_stacked(
+    lanes: int, workers: int, crowd: float, engine: str, problem: Problem, asked: list[str]
+) -> None:
+    assert chosen(job_of(problem), Load(lanes, workers, crowd)) == engine
+    assert bool(asked) == (1 + (lanes - 1) * crowd >= 1.5)
+
+
+def test_what_is_measured_is_remembered(problem: Problem, asked: list[str], tmp_path: Path) -> None:
+    memory, job = tmp_path / "deep" / "lanes.jsonl", job_of(problem)
     for _ in range(2):
-        planner = Planner([SimdKind(), StackKind()], memory=tmp_path / "deep" / "lanes.json")
-        kind = planner.kind(job, bucket)
-        assert kind is not None
-        assert kind.name == "stack"
-    assert asked == [["simd", "stack"]]
-    (tmp_path / "deep" / "lanes.json").write_text("{broken")
-    assert Planner([SimdKind(), StackKind()], memory=tmp_path / "deep" / "lanes.json").kind(job, bucket) is not None
-    assert len(asked) == 2
+        assert chosen(job, Load(16, 2), memory) == "simd"
+    assert asked == ["solo", "simd 8", "stack 8"]
+    assert chosen(job, Load(3, 1), memory) == "stack"  # only what is new for three lanes
+    assert asked[3:] == ["stack 4"]
+    whole = memory.read_text()
+    memory.write_text("{broken\n" + whole[: len(whole) // 2])
+    assert chosen(job, Load(16, 2), memory) == "simd"
+    assert asked[4:] == ["stack 8"]
+
+
+def test_the_first_measurement_counts_for_all_processes(tmp_path: Path) -> None:
+    path = tmp_path / "lanes.jsonl"
+    first, second = Remembered(path), Remembered(path)
+    assert first.get("a") is None
+    assert second.get("a") is None
+    assert second.keep("a", 2.0) == 2.0
+    path.write_text(path.read_text() + '{"key": "torn')
+    assert first.keep("a", 1.0) == 2.0
+    assert first.keep("b", 3.0) == 3.0
+    assert [second.get("a"), second.get("b"), Remembered(path).get("b")] == [2.0, 3.0, 3.0]
+    blocked = tmp_path / "file" / "lanes.jsonl"
+    blocked.parent.write_text("")
+    assert Remembered(blocked).keep("a", 1.0) == 1.0
+
+
+def test_what_cannot_be_measured_is_not_chosen_and_not_remembered(
+    problem: Problem, monkeypatch: Any, tmp_path: Path
+) -> None:
+    class Poor(SimdKind):
+        def make(self, job: Job, lanes: int) -> Engine:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    job, memory = job_of(problem), tmp_path / "lanes.jsonl"
+    monkeypatch.setattr(choice, "_WORTH_STEPS", 1)
+    monkeypatch.setattr(measuring, "_LONG", 0.0)
+    assert Planner([Poor()], Load(8, 1), memory=memory).kind(job, Bucket.of(job)) is None
+    assert "simd" not in memory.read_text()
+    assert "solo" in memory.read_text()
+
+
+def test_short_trainings_are_stacked_unmeasured_when_there_are_enough(problem: Problem) -> None:
+    job, bucket = job_of(problem), Bucket.of(job_of(problem))
+    assert Planner([StackKind()], Load(8, 1)).kind(job, bucket) is None
+    if not SimdKind().refuses(job):
+        assert Planner([SimdKind()], Load(7, 1)).kind(job, bucket) is None
+        assert Planner([SimdKind()], Load(8, 1)).kind(job, bucket) is not None
 
 
 def test_a_measurement_changes_nothing(problem: Problem) -> None:
-    from tunesmith.train.lanes import choice
-
-    job = problem.evaluation({"lr": 0.01, "momentum": 0.5}, 1).next_job()
-    assert job is not None
+    job = job_of(problem)
     before = [p.clone() for p in job.network.parameters()]
-    times = choice.measure(job, choice.Bucket.of(job), [SimdKind(), StackKind()])
-    assert set(times) == {"solo", "simd", "stack"}
-    assert all(0 < seconds < 1 for seconds in times.values())
+    times = [measuring.seconds(job, kind, 8) for kind in (None, SimdKind(), StackKind())]
+    assert all(0 < seconds < 1 for seconds in times)
     assert all(torch.equal(a, b) for a, b in zip(before, job.network.parameters(), strict=True))
+
+
+def test_waiting_for_a_busy_machine_is_not_measured(monkeypatch: Any) -> None:
+    class Waiting(StackKind):
+        def make(self, job: Job, lanes: int) -> Engine:
+            engine = super().make(job, lanes)
+            whole = engine.step
+
+            def step(what: Step) -> Any:
+                time.sleep(0.03)
+                return whole(what)
+
+            engine.step = step  # type: ignore[method-assign]
+            return engine
+
+    if time.get_clock_info("thread_time").resolution > 1e-6:
+        pytest.skip("no clock for a thread")
+    monkeypatch.setattr(measuring, "_LONG", 0.0)
+    job = job_of(Problem(model="mlp", space="small", device="cpu", **SMALL))
+    assert measuring.seconds(job, Waiting(), 2) < 0.03
+
+
+@pytest.mark.parametrize("lanes", [5, 8, 12])
+def test_a_block_is_filled_before_the_next_is_begun(lanes: int, problem: Problem) -> None:
+    runner = Runner(Stacked(SimdKind()), lanes, 2)
+    for number, params in enumerate(configurations(problem, lanes)):
+        runner.start(number, problem.evaluation(params, number))
+    runner._arrange()
+    held = [len(block.held) for blocks in runner._blocks.values() for block in blocks]
+    runner.close()
+    assert held == ([8, 4] if lanes == 12 else [lanes])
 
 
 def test_stacks_are_for_problems_whose_configurations_meet() -> None:
@@ -420,8 +530,21 @@ def test_stacks_are_for_problems_whose_configurations_meet() -> None:
     apart = Problem(model="mlp", space=widths, **SMALL)
     assert opening.crowd(opening._sample(apart)) < 1 / 16
     runner = apart.open_lanes(4)
-    assert not runner.planner.stacked
+    assert runner.planner.load == Load(4, cores(), 0.0)
     runner.close()
+
+
+def test_auto_is_a_stack_for_each_worker_or_a_training() -> None:
+    same = Problem(model="cnn", space="small", **SMALL)
+    apart = Problem(model="mlp", space=ts.Space({"width_1": ts.Int(10, 500)}), **SMALL)
+    for known, workers in ((same, 3), (apart, 2)):
+        runner = known.open_lanes("auto", workers)
+        job = known.evaluation(opening._sample(known)[0].params, 0).next_job()
+        assert job is not None
+        stacked = known is same and not SimdKind().refuses(job)
+        assert runner.lanes == workers * (SimdKind().widest(job) if stacked else 1)
+        assert runner.planner.load.lanes == runner.lanes
+        runner.close()
 
 
 @pytest.fixture(autouse=True)

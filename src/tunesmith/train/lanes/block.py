@@ -169,7 +169,7 @@ class StackBlock(Block):
             return Outcome(lane, None, error)
         if lane.course.improved and lane.job.hyperparameters.patience > 0:
             self.engine.store(slot, lane.job.network)
-            lane.keep_best(lane.job.network)
+            lane.keep_best()
         return Outcome(lane, metrics)
 
     def _train(self) -> tuple[list[float], list[int]]:

@@ -7,17 +7,12 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
-from torch import nn
-
 from tunesmith.train.job import Job, Pool
-from tunesmith.train.layers import Dropout
+from tunesmith.train.lanes.structure import structure
 from tunesmith.train.signature import Shape, Signature, signature
 
 #: Seconds that a layer takes whatever its size (forward and backward), and that a multiplication takes.
 _PER_OPERATION, _PER_PRODUCT = 5e-5, 5e-11
-#: Attributes of a module that torch keeps, or that belong to the lane.
-_OWN = {"training", "_is_full_backward_hook"}
-_LANE = {"p", "key", "_step", "_calls"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +24,7 @@ class Bucket:
 
     Attributes:
         form: the :class:`~tunesmith.train.signature.Signature`, or for networks that have none what
-            :func:`structure` says.
+            :func:`~tunesmith.train.lanes.structure.structure` says.
         pool: where the images lie (the very object).
         n_train, n_validation: sizes of the parts.
         batch_size: images a step.
@@ -83,36 +78,3 @@ def work_of(form: Signature) -> tuple[int, int]:
         operations += places[0] if operation.kind == "recurrent" else 1
         products += math.prod(places) * sum(math.prod(shape) for shape in operation.parameters)
     return operations, products
-
-
-def structure(network: nn.Module) -> Hashable:
-    """What a network is, apart from the values of its parameters: the classes, settings and shapes of its modules.
-
-    Networks with equal structures compute the same function of their parameters. Where a module holds anything but
-    plain values, that cannot be known: the structure is then equal to no other.
-    """
-    parts: list[Hashable] = []
-    for name, module in network.named_modules():
-        kind = type(module)
-        settings: list[Hashable] = []
-        for key, value in sorted(vars(module).items()):
-            if key in _OWN or (isinstance(module, Dropout) and key in _LANE) or key in _TORCHS:
-                continue
-            if not _plain(value):
-                return ("unknown", id(network))
-            settings.append((key, repr(value)))
-        shapes = [(key, tuple(value.shape)) for key, value in module.named_parameters(recurse=False)]
-        buffers = [(key, tuple(value.shape)) for key, value in module.named_buffers(recurse=False)]
-        where = f"{kind.__module__}.{kind.__qualname__}"
-        parts.append((name, where, id(kind), tuple(settings), tuple(shapes), tuple(buffers)))
-    return tuple(parts)
-
-
-#: The fields that every module has, which hold its parameters, children and hooks.
-_TORCHS = frozenset(vars(nn.Module()))
-
-
-def _plain(value: object) -> bool:
-    if isinstance(value, (tuple, list)):
-        return all(_plain(v) for v in value)
-    return value is None or isinstance(value, (bool, int, float, str))

@@ -20,8 +20,8 @@ class Kind(ABC):
 
     Attributes:
         name: of the engine.
-        sure: whether it beats one training after the other wherever it can be used, so that short trainings may have
-            it unmeasured.
+        sure: whether it beats one training after the other wherever it can be used and :meth:`least` lanes are
+            together, so that short trainings may have it unmeasured.
     """
 
     name: ClassVar[str]
@@ -44,11 +44,15 @@ class Kind(ABC):
         """How wide an engine for so many lanes is; what exceeds the widest goes into another block."""
 
     @abstractmethod
+    def least(self) -> int:
+        """Lanes that should be together before another block is begun: fewer take as long."""
+
+    @abstractmethod
     def widest(self, job: Job) -> int:
         """The widest engine that is worth while."""
 
     def usual(self, job: Job) -> int:
-        """The width that is measured."""
+        """Lanes of a block when there are as many as one likes."""
         return self.widest(job)
 
 

@@ -1,33 +1,28 @@
 """How lanes are computed: which engine is fastest for a network on this machine.
 
-The answer is looked for once, by training a few steps with each, and kept in a file, because it decides the arithmetic:
-two engines add the same numbers in different orders. It depends on the network, the batch and the machine, never on
-how many lanes there are at the moment, so that a configuration's result does not either.
+A block of an engine takes about as long with one lane in use as with all, so the answer depends on how many trainings
+there will be at a time. It is worked out from the seconds of a step, which are measured once by training a few steps
+with each engine, and kept in a file, because the choice decides the arithmetic: two engines add the same numbers in
+different orders. It depends on the problem, the machine, and the number of lanes and workers that were asked for, never
+on how many lanes there are at the moment, so that a configuration's result does not either.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import tempfile
+import math
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from tunesmith import logging
-from tunesmith._machine import processor
-from tunesmith._version import __version__
-from tunesmith.train.device import working
 from tunesmith.train.job import Job
-from tunesmith.train.lanes import catalogue
+from tunesmith.train.lanes import measuring
 from tunesmith.train.lanes.block import Block, SoloBlock, StackBlock
 from tunesmith.train.lanes.bucket import Bucket
 from tunesmith.train.lanes.catalogue import Kind
+from tunesmith.train.lanes.remembered import Remembered
+from tunesmith.train.lanes.structure import Unknown
 
 _logger = logging.get_logger("tunesmith.train")
 
@@ -35,8 +30,45 @@ _logger = logging.get_logger("tunesmith.train")
 SOLO = "solo"
 #: Trainings shorter than this many steps are not worth a measurement; the first engine that can is taken.
 _WORTH_STEPS = 200
-#: Steps that are timed: enough for so many seconds, within bounds; and how often.
-_LONG, _FEWEST, _MOST, _ROUNDS = 0.1, 2, 50, 3
+
+
+@dataclass(frozen=True)
+class Load:
+    """How many trainings there will be at a time.
+
+    Attributes:
+        lanes: as many as were asked for.
+        workers: threads that compute.
+        crowd: how likely two of them share a bucket, so that they may be stacked; 0: none ever are.
+    """
+
+    lanes: int
+    workers: int
+    crowd: float = 1.0
+
+    @property
+    def together(self) -> int:
+        """Trainings in one bucket, on average and from the point of view of one of them."""
+        return round(1 + (self.lanes - 1) * self.crowd)
+
+    def lanes_in(self, least: int, most: int) -> int:
+        """Lanes in a block: those of a bucket, shared out among workers that would be idle, within bounds.
+
+        Args:
+            least: lanes that are not shared out.
+            most: lanes that a block can have.
+        """
+        workers = max(1, self.workers * self.together // self.lanes)  # for each bucket
+        return min(max(math.ceil(self.together / workers), min(least, self.together)), most)
+
+    def seconds(self, step: float, lanes: int) -> float:
+        """Until every training has made a step.
+
+        Args:
+            step: seconds of a step of a block.
+            lanes: of the block that are in use.
+        """
+        return step * max(1.0, self.lanes / lanes / self.workers)
 
 
 class Planner:
@@ -44,16 +76,14 @@ class Planner:
 
     Args:
         kinds: the engines to choose from, the best guess first.
-        stacked: whether lanes are worth while at all: False when the problem's configurations hardly ever share a
-            bucket; then every training is alone.
-        memory: where choices are kept: a file, or None for this object only.
+        load: how many trainings there will be.
+        memory: where measurements are kept: a file, or None for this object only.
         epochs: of the longest training there may be; short ones are not worth a measurement.
     """
 
-    def __init__(
-        self, kinds: Sequence[Kind], *, stacked: bool = True, memory: Path | None = None, epochs: int = 1
-    ) -> None:
-        self._engines, self.stacked, self._memory, self.epochs = list(kinds), stacked, memory, epochs
+    def __init__(self, kinds: Sequence[Kind], load: Load, *, memory: Path | None = None, epochs: int = 1) -> None:
+        self._engines, self.load, self.epochs = list(kinds), load, epochs
+        self._remembered = Remembered(memory)
         self._kinds: dict[Bucket, Kind | None] = {}
         self._lock = threading.Lock()
 
@@ -69,6 +99,11 @@ class Planner:
         kind = self._kinds.get(bucket)
         return 1 if kind is None else kind.width(lanes)
 
+    def least(self, job: Job, bucket: Bucket) -> int:
+        """How many lanes should be in a block before another one is begun."""
+        kind = self.kind(job, bucket)
+        return 1 if kind is None else kind.least()
+
     def block(self, job: Job, bucket: Bucket, lanes: int) -> Block:
         """A block for at most so many lanes (or for as many as the engine holds)."""
         kind = self.kind(job, bucket)
@@ -77,122 +112,35 @@ class Planner:
         engine = kind.make(job, kind.width(lanes))
         return StackBlock(engine, kind.update(engine))
 
-    def most(self, job: Job) -> int:
-        """How many lanes a block may have at most."""
-        kind = self.kind(job, Bucket.of(job))
-        return 1 if kind is None else kind.widest(job)
-
     def _choose(self, job: Job, bucket: Bucket) -> Kind | None:
-        if not self.stacked or job.precision != "float32":
+        if self.load.together < 2 or isinstance(bucket.form, Unknown) or job.precision != "float32":
             return None
         able = [kind for kind in self._engines if not kind.refuses(job)]
         if not able:
             return None
         if self.epochs * -(-len(job.training) // job.hyperparameters.batch_size) < _WORTH_STEPS:
-            return able[0] if able[0].sure else None
-        name = self._remembered(job, bucket, able)
-        return next((kind for kind in able if kind.name == name), None)
+            return able[0] if able[0].sure and self.load.together >= able[0].least() else None
+        times = self._times(job, bucket, able)
+        best = min(times, key=times.__getitem__)
+        shown = ", ".join(f"{name} {1000 * seconds:.2f} ms" for name, seconds in times.items())
+        _logger.info("Lanes: a step of all takes %s; %s is chosen.", shown, best)
+        return next((kind for kind in able if kind.name == best), None)
 
-    def _remembered(self, job: Job, bucket: Bucket, able: list[Kind]) -> str:
-        key = _key(bucket, able)
-        known = _read(self._memory)
-        if key not in known:
-            times = measure(job, bucket, able)
-            best = min(times, key=times.__getitem__)
-            shown = ", ".join(f"{name} {1000 * seconds:.2f} ms" for name, seconds in times.items())
-            _logger.info("Lanes: a step takes %s; %s is chosen.", shown, best)
-            known = {**_read(self._memory), key: {"engine": best, "seconds": times}}
-            _write(self._memory, known)
-        return str(known[key]["engine"])
+    def _times(self, job: Job, bucket: Bucket, able: list[Kind]) -> dict[str, float]:
+        """Seconds of a step of all trainings: alone, and with each engine."""
+        key = measuring.key(bucket)
+        found = {SOLO: self.load.seconds(self._step(f"{key} {SOLO}", job, None, 1), 1)}
+        for kind in able:
+            lanes = self.load.lanes_in(kind.least(), kind.usual(job))
+            width = kind.width(1 << (lanes - 1).bit_length())  # a measurement for 5 lanes serves 8
+            step = self._step(f"{key} {kind.name} {width}", job, kind, width)
+            found[kind.name] = self.load.seconds(step, lanes)
+        return found
 
-
-def measure(job: Job, bucket: Bucket, able: list[Kind]) -> dict[str, float]:
-    """Seconds of a training step, per lane: alone, and with each engine in a full block.
-
-    Nothing that counts is touched: the networks are copies, what is drawn is drawn by keys.
-    """
-    makers: dict[str, Callable[[], Block]] = {SOLO: SoloBlock}
-    for kind in able:
-        makers[kind.name] = lambda kind=kind: _full(kind, job)  # type: ignore[misc]
-    found: dict[str, float] = {}
-    for name, make in makers.items():
-        try:
-            found[name] = _seconds(make, job)
-        except Exception as error:  # too little memory, for instance: then it is not this one
-            _logger.info("Lanes: %s cannot be measured: %s: %s", name, type(error).__name__, error)
-    return found or {SOLO: 0.0}
-
-
-def _full(kind: Kind, job: Job) -> Block:
-    engine = kind.make(job, kind.usual(job))
-    return StackBlock(engine, kind.update(engine))
-
-
-def _seconds(make: Callable[[], Block], job: Job) -> float:
-    """Per step and lane: what a longer training takes more than one of a single step, each the least of several."""
-    block, size = make(), job.hyperparameters.batch_size
-    device = job.training.pool.images.device
-
-    def least(steps: int, times: int) -> float:
-        return min(_once(block, lambda: catalogue.shortened(job, steps * size), device) for _ in range(times))
-
-    with working(device, job.threads):
-        least(1, 1)
-        one = least(1, _ROUNDS)
-        more = min(max(_FEWEST, round(_LONG / one)), _MOST)
-        return max((least(1 + more, _ROUNDS) - one) / more / block.capacity, 1e-9)
-
-
-def _once(block: Block, job: Callable[[], Job], device: torch.device) -> float:
-    for slot in range(block.capacity):
-        block.add(catalogue.lane_of(job(), slot))
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    begin = time.perf_counter()
-    outcomes = block.epoch()
-    seconds = time.perf_counter() - begin
-    for outcome in outcomes:
-        block.remove(outcome.lane)
-    return seconds
-
-
-def _key(bucket: Bucket, able: list[Kind]) -> str:
-    device = bucket.pool.images.device
-    what = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-    shape = tuple(bucket.pool.images.shape[1:]), str(bucket.pool.images.dtype)
-    parts = (
-        __version__, torch.__version__, str(device), what, repr(bucket.form), shape, bucket.batch_size, bucket.loss,
-        bucket.threads, [kind.name for kind in able],
-    )  # fmt: skip
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
-
-
-def memory_file() -> Path | None:
-    """Where choices are kept: in the user's cache folder; ``TUNESMITH_LANES`` names another file, or "" for none."""
-    named = os.environ.get("TUNESMITH_LANES")
-    if named is not None:
-        return Path(named) if named else None
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "tunesmith" / "lanes.json"
-
-
-def _read(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _write(path: Path | None, known: dict[str, Any]) -> None:
-    if path is None:
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            json.dump(known, file)
-        os.replace(file.name, path)
-    except OSError as error:
-        _logger.info("The choice of how lanes are computed could not be kept in %s: %s", path, error)
+    def _step(self, key: str, job: Job, kind: Kind | None, width: int) -> float:
+        """Seconds of a step of a block, remembered or measured."""
+        known = self._remembered.get(key)
+        if known is not None:
+            return known
+        found = measuring.seconds(job, kind, width)
+        return found if found == measuring.NEVER else self._remembered.keep(key, found)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from tunesmith.train import counter
+from tunesmith.train.global_random import seeded
 from tunesmith.train.job import Pool
 from tunesmith.train.lanes.engine import Images, Step
 from tunesmith.train.lanes.lane_dropout import Mask, with_lane_dropout
@@ -85,7 +86,9 @@ class FunctionalEngine(AutogradEngine):
         if not any(True for _ in network.parameters()):
             return "it has no parameters"
         try:
-            return _tried(cls, network, tuple(input_shape), n_classes, device)
+            with seeded(0, device) as state:
+                reason = _tried(cls, network, tuple(input_shape), n_classes, device)
+                return "it draws from torch's global random numbers" if state.drawn else reason
         except Exception as error:
             return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"[:300]
 
@@ -106,7 +109,6 @@ def _tried(
         engine.load(lane, each)
     pixels = torch.randn(2, _TRIED, *shape, generator=random).to(device)
     step = _step(networks, pixels, n_classes)
-    # The stack comes before the networks alone, for it stops what draws from torch's own random numbers.
     shape_found = tuple(engine.logits(step.images).shape[1:])
     if shape_found != (_TRIED, n_classes):
         return f"it gives {shape_found} for {_TRIED} images instead of {(_TRIED, n_classes)}"

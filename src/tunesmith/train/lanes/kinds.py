@@ -70,6 +70,9 @@ class SimdKind(Kind):
 
         return min(8 if lanes <= 8 else 16, SimdEngine.width())
 
+    def least(self) -> int:
+        return self.width(1)
+
     def widest(self, job: Job) -> int:
         return self.width(1 << 30)
 
@@ -79,6 +82,9 @@ class _TorchKind(Kind):
 
     def width(self, lanes: int) -> int:
         return max(1, min(lanes, _GPU_LANES))
+
+    def least(self) -> int:
+        return 1
 
     def widest(self, job: Job) -> int:
         """On a CPU a number that is enough; on a GPU as many as fit into its memory, measured with a few."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor
 
 from tunesmith.executors.lanes import LaneEvent, Parked
 from tunesmith.train import counter
@@ -34,7 +33,7 @@ class Lane(Parked):
         bucket: which trainings it may run with.
         update: the optimizer's state, or None at the beginning.
         training: its own loop when it trains alone.
-        best: with patience, a copy of the network at its best epoch.
+        best: with patience, the network's state at its best epoch.
         most: the widest stack that it may be in; halved when a stack fails.
         alone: whether not even a stack of its own could be computed; then the ordinary loop says what is wrong.
     """
@@ -47,7 +46,7 @@ class Lane(Parked):
     bucket: Bucket = field(init=False)
     update: dict[str, Any] | None = None
     training: Training | None = None
-    best: nn.Module | None = None
+    best: dict[str, Tensor] | None = None
     most: int | None = None
     alone: bool = False
 
@@ -64,14 +63,14 @@ class Lane(Parked):
         self.augmentation = Augmentation.of(job.hyperparameters)
         return True
 
-    def keep_best(self, network: nn.Module) -> None:
-        """Remember weights as the best so far."""
-        self.best = copy.deepcopy(network)
+    def keep_best(self) -> None:
+        """Remember the network's weights as the best so far."""
+        self.best = {name: tensor.clone() for name, tensor in self.job.network.state_dict().items()}
 
     def finish(self) -> None:
         """The training has ended; its network gets the weights that count."""
         if self.best is not None:
-            self.job.network.load_state_dict(self.best.state_dict())
+            self.job.network.load_state_dict(self.best)
 
     def end(self, error: Exception | None = None) -> LaneEvent:
         """The end of the trial."""

@@ -16,15 +16,16 @@ from tunesmith.train import device as devices
 from tunesmith.train import layers
 from tunesmith.train.evaluation import Evaluation
 from tunesmith.train.lanes.bucket import Bucket
-from tunesmith.train.lanes.choice import Planner, memory_file
+from tunesmith.train.lanes.choice import Load, Planner
 from tunesmith.train.lanes.kinds import kinds
+from tunesmith.train.lanes.remembered import memory_file
 from tunesmith.train.lanes.runner import Runner
 from tunesmith.train.resolve import corners
 
 #: Configurations that are looked at to see how often two of them may share a stack; fewer of large networks.
 _SAMPLE, _FEW, _LARGE = 48, 12, 2_000_000
-#: Stacks are for problems in which a configuration shares its bucket with at least this part of the others: with 32
-#: lanes a stack then holds two or more on average, from where on it is faster than one training after the other.
+#: Stacks are for problems in which a configuration shares its bucket with at least this part of the others: each bucket
+#: is measured, and with fewer in each that would take longer than it saves.
 _CROWDED = 1 / 16
 
 
@@ -46,8 +47,8 @@ class Trainable(Protocol):
 def open_lanes(problem: Trainable, lanes: int | str, workers: int | None) -> Runner:
     """Lanes for the trials of a problem (and for those of its other repeats).
 
-    Whether and how trainings are stacked depends on the problem and the machine alone, not on ``lanes``, so that no
-    result does.
+    Whether and how trainings are stacked depends on the problem, the machine, ``lanes`` and ``workers`` alone, not on
+    how many there are at the moment, so that no result does.
 
     Args:
         problem: what will be trained.
@@ -57,16 +58,45 @@ def open_lanes(problem: Trainable, lanes: int | str, workers: int | None) -> Run
     lanes = check_lanes(lanes)
     found = _sample(problem)
     longest = max(corners(problem.space["epochs"])) if "epochs" in problem.space else problem.epochs
-    planner = Planner(kinds(), stacked=crowd(found) >= _CROWDED, memory=memory_file(), epochs=longest)
     if workers is None:
         workers = cores() if devices.choose(problem.device).type == "cpu" else 1
-    if isinstance(lanes, str):
-        width = 1
-        if planner.stacked:
-            job = problem.evaluation(found[0].params, 0).next_job()
-            width = 1 if job is None else planner.most(job)
-        lanes = width * workers
-    return Runner(planner, lanes, workers)
+    share = crowd(found)
+    plan = _Opening(problem, found, workers, share if share >= _CROWDED else 0.0, longest)
+    planner = plan.fitting() if isinstance(lanes, str) else plan.planner(lanes)
+    return Runner(planner, planner.load.lanes, workers)
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """What is known of a problem when its lanes are opened.
+
+    Attributes:
+        problem, found, workers: as above.
+        crowd: see :class:`Load`.
+        epochs: of the longest training.
+    """
+
+    problem: Trainable
+    found: list[Sample]
+    workers: int
+    crowd: float
+    epochs: int
+
+    def planner(self, lanes: int) -> Planner:
+        """For so many lanes."""
+        load = Load(lanes, self.workers, self.crowd)
+        return Planner(kinds(), load, memory=memory_file(), epochs=self.epochs)
+
+    def fitting(self) -> Planner:
+        """For as many as fill all workers: blocks as wide as the engine makes them, or one training each."""
+        job = self.problem.evaluation(self.found[0].params, 0).next_job() if self.crowd else None
+        if job is None:
+            return self.planner(self.workers)
+        widest = max((kind.widest(job) for kind in kinds() if not kind.refuses(job)), default=1)
+        planner = self.planner(widest * self.workers)
+        best = planner.kind(job, Bucket.of(job))
+        lanes = self.workers * (1 if best is None else best.widest(job))
+        return planner if lanes == planner.load.lanes else self.planner(lanes)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Runner:
     """The lanes of one problem, or of several that share their data.
 
     Args:
-        planner: says for each bucket how it is computed, and how many lanes there should be.
+        planner: says for each bucket how it is computed.
         lanes: how many trials at a time.
         workers: threads that compute.
     """
@@ -280,7 +280,7 @@ class Runner:
         while waiting and (room < len(waiting) or self._active() < self.workers):
             free = max(1, self.workers - self._active())
             most = min(_most(lane) for lane in waiting)
-            wanted = min(-(-len(waiting) // free), most)
+            wanted = min(max(-(-len(waiting) // free), self.planner.least(waiting[0].job, bucket)), most)
             try:
                 block = self.planner.block(waiting[0].job, bucket, wanted)
             except Exception as error:  # too little memory for so many, or for a stack at all
