@@ -35,8 +35,8 @@ _HOME = {
     "minimize": "study", "FrozenTrial": "trial", "Trial": "trial", "TrialState": "trial", "create_trial": "trial",
 }  # fmt: skip
 _MODULES = {
-    "cli", "compare", "distributions", "events", "exceptions", "executors", "history", "integrations", "logging",
-    "numerics", "pruners", "samplers", "space", "storages", "study", "testing", "train", "trial",
+    "advice", "cli", "compare", "distributions", "events", "exceptions", "executors", "history", "integrations",
+    "logging", "numerics", "pruners", "samplers", "space", "storages", "study", "testing", "train", "trial",
 }  # fmt: skip
 
 #: Rooms of Optuna that are not there yet.

@@ -24,7 +24,7 @@ from tunesmith.exceptions import (
 )
 
 COMMANDS = (
-    "compare", "studies", "show", "best", "trials", "export", "create", "enqueue", "ask", "tell", "copy", "delete",
+    "compare", "advise", "studies", "show", "best", "trials", "export", "create", "enqueue", "ask", "tell", "copy", "delete",
     "model", "names",
 )  # fmt: skip
 

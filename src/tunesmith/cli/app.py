@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tunesmith.cli import compare, listing, manage, network, queue, studies
+from tunesmith.cli import advise, compare, listing, manage, network, queue, studies
 from tunesmith.cli.guard import DEBUG_VARIABLE, guarded
 
 
@@ -63,6 +63,7 @@ def tunesmith(
 
 for _command, _panel in (
     (compare.compare, "Compare"),
+    (advise.advise, "Compare"),
     (studies.studies, "Look"),
     (studies.show, "Look"),
     (studies.best, "Look"),
