@@ -73,7 +73,8 @@ class Room(Generic[T]):
             return given
         if not isinstance(given, str):
             raise InvalidTypeError(
-                f"`{self.kind}` must be a name or an instance of {self.package}.{self.base.__name__}, but is {given!r}.{hint}"
+                f"`{self.kind}` must be a name or an instance of {self.package}.{self.base.__name__}, but is {given!r}."
+                f"{hint}"
             )
         names = self.known_names()
         key = re.sub(r"[\s_]", "-", given.strip().lower())

@@ -34,12 +34,6 @@ def oracle() -> ModuleType:
     return module
 
 
-def test_random_search_is_the_default_sampler(oracle: ModuleType) -> None:
-    """Optuna's default is TPE, which is not here yet."""
-    assert type(tunesmith.create_study().sampler).__name__ == "RandomSampler"
-    assert type(oracle.create_study().sampler).__name__ == "TPESampler"
-
-
 def test_the_log_keeps_seed_sampler_and_pruner(oracle: ModuleType) -> None:
     """A loaded study goes on with them; in Optuna they must be given again, and a reloaded seed starts over."""
 

@@ -103,7 +103,7 @@ class Problem:
 
 @pytest.mark.parametrize("lanes", [1, 3, 8, 50, "auto"])
 def test_random_search_is_the_same_in_any_number_of_lanes(lanes: Any) -> None:
-    alone, side_by_side = (ts.create_study(seed=3, space=SPACE, pruner="nop") for _ in range(2))
+    alone, side_by_side = (ts.create_study(seed=3, space=SPACE, sampler="random", pruner="nop") for _ in range(2))
     alone.optimize(Problem(), 20)
     problem = Problem()
     side_by_side.optimize(problem, 20, lanes=lanes)
@@ -264,7 +264,7 @@ def test_lanes_on_disk_survive_a_restart(tmp_path: Any) -> None:
         study.optimize(problem, 12, lanes=4)
     again = ts.load_study(study_name="s", storage=storage)
     again.optimize(Problem(), 12 - len(again.get_trials(states=[TrialState.COMPLETE])), lanes=5)
-    whole = ts.create_study(space=SPACE, seed=7, pruner="nop")
+    whole = ts.create_study(space=SPACE, seed=7, sampler="random", pruner="nop")
     whole.optimize(Problem(), 12)
     assert [t.value for t in again.trials] == [t.value for t in whole.trials]
 

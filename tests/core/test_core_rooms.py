@@ -49,7 +49,7 @@ class TestImports:
             "import tunesmith as ts; ts.create_study, ts.Float, ts.TrialPruned, ts.logging, ts.distributions",
             "import tunesmith as ts\n"
             "ts.logging.set_verbosity(40)\n"
-            "study = ts.create_study(seed=1)\n"
+            "study = ts.create_study(seed=1, sampler='random')\n"
             "study.optimize(lambda t: t.suggest_float('x', 0, 1), n_trials=3, n_jobs=1)\n"
             "study.best_value, study.trials, study.history.X",
         ],

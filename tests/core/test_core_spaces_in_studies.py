@@ -47,7 +47,7 @@ def consistent(params: Mapping[str, Any]) -> bool:
 
 class TestDeclaredSpaces:
     def test_proposals_hold_active_names_only(self, place: Place) -> None:
-        study = study_in(place, space=NET, seed=1)
+        study = study_in(place, space=NET, seed=1, sampler="random")
         study.optimize(lambda trial: float(len(suggest_all(trial, NET))), n_trials=40)
         assert all(consistent(t.params) for t in study.trials)
         assert {len(t.params) for t in study.trials} == {3, 4, 5, 6, 7}
@@ -232,7 +232,7 @@ class TestSamplers:
 
     def test_replaced_in_the_middle(self, place: Place) -> None:
         """The log knows; the next one who loads the study gets the last sampler and pruner."""
-        study = study_in(place, seed=1)
+        study = study_in(place, seed=1, sampler="random")
         study.optimize(lambda t: t.suggest_float("x", 0, 1), n_trials=2)
         study.sampler = Countdown(values=(0.5,) * 9)
         study.pruner = tunesmith.pruners.PercentilePruner(10.0)
@@ -248,7 +248,7 @@ class TestSamplers:
 
     def test_the_seed_of_a_sampler_is_the_studys(self) -> None:
         by_sampler = tunesmith.create_study(sampler=tunesmith.samplers.RandomSampler(seed=9))
-        by_study = tunesmith.create_study(seed=9)
+        by_study = tunesmith.create_study(sampler="random", seed=9)
         assert by_sampler.seed == by_study.seed == 9
         for study in (by_sampler, by_study):
             study.optimize(lambda t: t.suggest_float("x", 0, 1), n_trials=3)

@@ -16,8 +16,11 @@ FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
     "grid-in-order": ("grid", {"shuffle": False, "points": 4}),
     "pso-absorb": ("pso", {"boundary": "absorb", "init": "random", "swarm_size": 3, "v_max": 0.2}),
 }
-METHODS: dict[str, Method] = {name: (cls, dict(args)) for name, (cls, args) in samplers.known_names().items()}
-METHODS |= {label: (METHODS[name][0], options) for label, (name, options) in FURTHER.items()}
+METHODS: dict[str, Method] = {}
+for _name, (_cls, _args) in samplers.known_names().items():
+    if (_cls, dict(_args)) not in METHODS.values():  # another short name for the same
+        METHODS[_name] = (_cls, dict(_args))
+METHODS |= {label: (samplers.known_names()[name][0], options) for label, (name, options) in FURTHER.items()}
 
 
 class TestSamplers(SamplerKit):

@@ -28,7 +28,7 @@ def known_names() -> dict[str, tuple[type[BaseSampler], Mapping[str, Any]]]:
 
 
 def get_sampler(sampler: str | BaseSampler | None, **options: Any) -> BaseSampler:
-    """An instance from an instance, a short name such as ``"sobol"``, or ``None`` (random search).
+    """An instance from an instance, a short name such as ``"sobol"``, or ``None`` (TPE, as in Optuna).
 
     Args:
         sampler: what the user gave.
@@ -41,8 +41,8 @@ def get_sampler(sampler: str | BaseSampler | None, **options: Any) -> BaseSample
     guest = isinstance(sampler, str) and ":" in sampler
     hint = " Guests such as 'optuna:tpe' come from tunesmith.integrations.get_sampler." if guest else ""
     if any(base.__module__.startswith("optuna.") for base in type(sampler).__mro__):
-        hint = " Classes in Optuna's style come in by tunesmith.integrations.optuna.OptunaSampler(the class, {its arguments})."
-    return _room.get("random" if sampler is None else sampler, options, hint)
+        hint = " Classes in Optuna's style: tunesmith.integrations.optuna.OptunaSampler(the class, {its arguments})."
+    return _room.get("tpe" if sampler is None else sampler, options, hint)
 
 
 def from_spec(spec: Mapping[str, Any]) -> BaseSampler:

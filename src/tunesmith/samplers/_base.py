@@ -75,6 +75,11 @@ class BaseSampler(ABC):
         proposals = self.propose(space, history, rng, 1)
         if proposals and not proposals[0].tags:
             return {name: value for name, value in proposals[0].params.items() if name not in given}
+        return self.filled(given, space, rng)
+
+    @staticmethod
+    def filled(given: Mapping[str, Any], space: Space, rng: np.random.Generator) -> dict[str, Any]:
+        """For :meth:`complete`: independent draws for the names of ``space`` that are not given."""
         row = space.decode(rng.random((1, len(space))))[0]
         return {name: value for name, value in space.to_params(row).items() if name not in given}
 

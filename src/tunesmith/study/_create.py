@@ -54,7 +54,7 @@ def create_study(
 
     Args:
         storage: ``None`` (memory), ``"sqlite:///study.db"``, a path ending in ``.jsonl``, or a storage object.
-        sampler: a search method or its short name; random search by default.
+        sampler: a search method or its short name; TPE by default, as in Optuna.
         pruner: a stopping rule or its short name; the median rule by default, as in Optuna.
         study_name: unique in the storage; made up if left out.
         direction: ``"minimize"`` (default) or ``"maximize"``.
