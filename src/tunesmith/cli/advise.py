@@ -43,7 +43,7 @@ def advise(
     ] = False,
     format: options.AsTable = options.TableFormat.table,
 ) -> None:
-    """Recommend a search method, a stopping rule and a number of trials, and say why."""
+    """Say which method, rule and number of trials suit a space."""
     from tunesmith import advice
 
     if seconds is not None and not 0 < seconds < float("inf"):

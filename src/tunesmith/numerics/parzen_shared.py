@@ -128,12 +128,12 @@ class CellCounts:
         self._offsets[axes.numbers] = np.arange(len(axes.numbers)) * CELLS
         self._offsets[axes.categorical] = split + self._first
 
-    def copy(self) -> CellCounts:
-        """Counts of the same rows that can go on by themselves."""
-        return CellCounts(self.axes, self._flat.copy())
+    def without(self, some: CellCounts) -> CellCounts:
+        """Those of the rows that are not among ``some`` (exact where all weights are 1)."""
+        return CellCounts(self.axes, self._flat - some._flat)
 
     def add(self, rows: FloatArray, weight: FloatArray | float = 1.0) -> None:
-        """Count (n, d) rows, each with its weight ((n,) or one for all; negative to take them out again)."""
+        """Count (n, d) rows, each with its weight ((n,) or one for all)."""
         at = self.axes.places(rows) + self._offsets
         here = ~np.isnan(rows)
         if not here.all():

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import bisect
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.history import History
 from tunesmith.numerics.pareto import best_subset
-from tunesmith.numerics.parzen import CELLS, Axes
+from tunesmith.numerics.parzen import CELLS, Axes, Kernels, neighbour_bandwidths
 from tunesmith.numerics.parzen_shared import CellCounts
 from tunesmith.space import Columns, FloatArray, Space
 from tunesmith.trial import TrialState
@@ -87,6 +88,7 @@ class Standing:
         self.space, self.n, self.judged = space, 0, 0
         self.axes, self.unit = axes_of(space), np.empty((0, len(space)))
         self.order: list[Place] = []
+        self._good: tuple[Any, Kernels, CellCounts] | None = None
         self.counts = CellCounts(self.axes)
         self._complete: list[int] | None = [] if objectives > 1 else None
         self._losses = np.empty((0, objectives))
@@ -141,6 +143,20 @@ class Standing:
         rest = len(self.order) - n_below
         above = [self.order[n_below + rank][3] for rank in _strata(rest, most)]
         return Split(below, np.array(above, np.int64), rest / max(1, len(above)))
+
+    def good(
+        self, below: NDArray[np.int64], weights: FloatArray, prior: float, endpoints: bool, clip: bool
+    ) -> tuple[Kernels, CellCounts]:
+        """The density of some rows, and their counts. Kept until something else is asked for: the best trials are
+        mostly those that they were a trial ago."""
+        key = (below.tobytes(), weights.tobytes(), prior, endpoints, clip)
+        if self._good is None or self._good[0] != key:
+            rows = self.unit[below]
+            bandwidths = partial(neighbour_bandwidths, endpoints=endpoints, clip=clip)
+            counts = CellCounts(self.axes)
+            counts.add(rows)
+            self._good = key, Kernels(self.axes, rows, weights, prior, bandwidths), counts
+        return self._good[1:]
 
     def _split_pareto(self, n_below: int, most: int) -> Split:
         """As :meth:`split`, with strata in the order in which trials finished."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +20,6 @@ from tunesmith import logging
 from tunesmith.distributions import BaseDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.history import History
-from tunesmith.numerics.parzen import Kernels, neighbour_bandwidths
 from tunesmith.numerics.parzen_shared import CellCounts, SharedKernels
 from tunesmith.samplers._arguments import number, whole
 from tunesmith.samplers._base import BaseSampler, Proposal
@@ -186,32 +184,24 @@ class TPESampler(BaseSampler):
     def _model(self, space: Space, history: History, joint: bool) -> Model | None:
         """The densities; None while there are too few trials."""
         objectives = len(history.directions)
+        prior = max(1.0 if self.prior_weight is None else float(self.prior_weight), _LEAST_PRIOR)
         with history.memo(("tpe", space.id), lambda: Standing(space, objectives)) as standing:
             if standing.judged < max(1, self.n_startup_trials):
                 return None
-            split = standing.split(self._n_below(standing.judged, objectives), _MOST_ABOVE if joint else 0)
-            axes, unit, counts = standing.axes, standing.unit, None if joint else standing.counts.copy()
-        below = unit[split.below]
+            n_below = self._n_below(standing.judged, objectives)
+            split = standing.split(n_below, _MOST_ABOVE if joint else 0)
+            weights = np.ones(n_below) if objectives > 1 else self._weights(n_below)
+            endpoints, clip = bool(self.consider_endpoints), self.consider_magic_clip is not False
+            good, their_counts = standing.good(split.below, weights, prior, endpoints, clip)
+            axes, unit, counts = standing.axes, standing.unit, standing.counts.without(their_counts)
         pending = history.encode_open(space) if self.constant_liar and history.open else unit[:0]
-        prior = max(1.0 if self.prior_weight is None else float(self.prior_weight), _LEAST_PRIOR)
-        bandwidths = neighbour_bandwidths
-        if self.consider_endpoints or self.consider_magic_clip is False:
-            bandwidths = partial(  # type: ignore[assignment]
-                neighbour_bandwidths,
-                endpoints=bool(self.consider_endpoints),
-                clip=self.consider_magic_clip is not False,
-            )
-        weights = np.ones(len(below)) if objectives > 1 else self._weights(len(below))
-        good = Kernels(axes, below, weights, prior, bandwidths)
-        above: SharedKernels | CellCounts
-        if counts is None:
+        above: SharedKernels | CellCounts = counts
+        if joint:
             rows = np.concatenate([unit[split.above], pending])
             above = SharedKernels(axes, rows, self._weights_above(split, history.n, len(pending)), prior)
         elif self.weights is None or self.weights == "uniform":
-            counts.add(below, -1.0)
             if len(pending):
-                counts.add(pending)
-            above = counts
+                above.add(pending)
         else:
             others = np.setdiff1d(np.arange(history.n), split.below, assume_unique=True)
             above = CellCounts(axes)
