@@ -430,6 +430,8 @@ class Fold:
                 seed=self.meta.get("seed", 0),
                 budget=self.meta.get("budget"),
                 metrics=tuple(table.metrics),
+                spaces=self.spaces,
+                combinations=table.spaces,
                 memos=self._memos,
             )
             self._shape_key = key  # last: an interrupt in between must not make an old shape pass for this one

@@ -128,7 +128,8 @@ class _Encoded:
 class Shape:
     """What rarely changes between two snapshots; shared by all that have it in common.
 
-    The attributes are those of :class:`History` of the same names.
+    The attributes are those of :class:`History` of the same names. ``spaces`` by id, and the ``combinations`` of ids
+    that trials' values were written with, only grow.
     """
 
     names: tuple[str, ...]
@@ -138,6 +139,8 @@ class Shape:
     seed: int
     budget: int | None
     metrics: tuple[str, ...]
+    spaces: Mapping[str, Space]
+    combinations: Sequence[tuple[str, ...]]
     memos: Memos
 
 
@@ -284,6 +287,14 @@ class History:
             if v == v:
                 out[i] = table[int(v)] if table is not None else dist.to_external_repr(v)
         return out
+
+    def asked(self, row: int) -> dict[str, BaseDistribution]:
+        """Name -> distribution of what the finished trial was asked for, as it was then."""
+        known: dict[str, BaseDistribution] = {}
+        for space_id in self._shape.combinations[int(self._ints[row, 4])]:
+            known.update(self._shape.spaces[space_id].distributions)
+        here = ~np.isnan(self.X[row])
+        return {n: known.get(n, self.distributions[n]) for n, active in zip(self.names, here, strict=True) if active}
 
     def expecting(self, rows: Sequence[OpenRow]) -> History:
         """This snapshot with more open trials: those that are about to be made."""

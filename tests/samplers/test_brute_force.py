@@ -114,6 +114,40 @@ def test_everything_an_objective_can_ask_for(seed: int) -> None:
         study.ask()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_ranges_that_depend_on_values(seed: int) -> None:
+    """The example of Optuna's documentation, and ranges without branches."""
+
+    def objective(trial: Any) -> float:
+        if trial.suggest_categorical("c", ["float", "int"]) == "float":
+            return trial.suggest_float("x", 1, 3, step=0.5)
+        return ranges(trial)
+
+    def ranges(trial: Any) -> float:
+        a = trial.suggest_int("a", 1, 3)
+        return a + trial.suggest_int("b", a, 3)
+
+    for program, everything in ((objective, 5 + 3 + 2 + 1), (ranges, 3 + 2 + 1)):
+        study = create_study(sampler="brute-force", seed=seed)
+        study.optimize(program, n_trials=60)
+        assert set(tried(study).values()) == {1}
+        assert len(tried(study)) == everything
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_choices_that_depend_on_values(seed: int) -> None:
+    """A proposal cannot hold a choice that the latest range has not, so some of these come twice; none is left."""
+
+    def objective(trial: Any) -> float:
+        a = trial.suggest_int("a", 1, 3)
+        return a + len(trial.suggest_categorical("d", ["u", "v", "w"][: 4 - a]))
+
+    study = create_study(sampler="brute-force", seed=seed)
+    study.optimize(objective, n_trials=60)
+    assert len(tried(study)) == 3 + 2 + 1
+    assert len(study.trials) < 15
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_several_workers_try_everything(seed: int) -> None:
     """Workers that find all known branches taken end, or join; the others try the rest."""

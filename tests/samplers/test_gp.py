@@ -305,7 +305,7 @@ def test_a_deterministic_objective_has_no_noise() -> None:
 def test_impossible_arguments() -> None:
     with pytest.raises(ValueError, match="`n_startup_trials` must be an integer of at least 1, but is 0"):
         GPSampler(n_startup_trials=0)
-    with pytest.raises(ValueError, match="call `trial.set_constraint"):
+    with pytest.raises(ValueError, match=r"call `trial\.set_constraint"):
         GPSampler(constraints_func=lambda trial: [0.0])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="`independent_sampler` must be a sampler"):
         GPSampler(independent_sampler="random")  # type: ignore[arg-type]

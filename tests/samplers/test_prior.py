@@ -14,7 +14,7 @@ from tunesmith import Categorical, Float, Int, Space, create_study, load_study, 
 from tunesmith.distributions import BaseDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.samplers import GridSampler, PriorSampler, PSOSampler, from_spec
-from tunesmith.samplers._priors import Beliefs, belief, check_form
+from tunesmith.samplers._priors import belief, check_form
 from tunesmith.storages import InMemoryStorage
 from tunesmith.study import suggest_all
 from tunesmith.testing.samplers import SamplerKit
@@ -104,18 +104,6 @@ def test_densities_have_mass_one_and_are_those_of_the_draws(name: str) -> None:
     counts, edges = np.histogram(of.at(fine), bins=24, range=(0, 1))
     cumulated = np.interp(edges, fine, np.cumsum(of.density(fine)) / 20_000)
     np.testing.assert_allclose(counts / 20_000, np.diff(cumulated), atol=2e-3)
-
-
-def test_joint_density() -> None:
-    forms = {"x": check_form("x", {"mean": 5, "sd": 1}), "m": check_form("m", {"mean": 0.5, "sd": 0.1})}
-    beliefs = Beliefs(SPACE, forms)
-    rows = np.array([[0.5, 0.2, 0.1, 0.1, 0.5], [0.5, 0.9, 0.9, 0.9, np.nan], [0.0, 0.5, 0.5, 0.5, np.nan]])
-    both, one, none = beliefs.log_density(rows)
-    single = [math.log(0.05 + 0.95 * float(density(n, forms[n], np.array([0.5]))[0])) for n in ("x", "m")]
-    assert both == pytest.approx(sum(single))
-    assert one == pytest.approx(single[0])
-    assert none == pytest.approx(math.log(0.05), abs=1e-2)
-    assert Beliefs(SPACE, forms).draw(np.random.default_rng(0), 400)[:, 4].std() == pytest.approx(0.1, rel=0.15)
 
 
 def test_the_first_trial_is_the_most_plausible() -> None:

@@ -35,6 +35,8 @@ FloatArray = NDArray[np.float64]
 _LENGTHSCALE, _SIGNAL, _NOISE = (-4.0, 8.0), (-4.0, 4.0), (-13.0, 2.0)
 #: Least curvature of the log density that Laplace's approximation believes, as that of a prior with sd 1.8.
 _FLATTEST = 0.3
+#: Variance of the noise of what is believed, as a part of that of the function.
+_BELIEVED = 1e-6
 #: Members of a mixture with less than this part of the largest weight are left out.
 _NEGLIGIBLE = 0.05
 
@@ -250,11 +252,11 @@ class Posterior:
 
     def __init__(self, group: NDArray[np.int64], thetas: FloatArray, x: FloatArray, y: FloatArray) -> None:
         self._inverse = np.exp(-thetas[:, :-2])[:, group][:, None, :]
-        self._signal, self._noise = np.exp(thetas[:, -2]), np.exp(thetas[:, -1])
+        self._signal = np.exp(thetas[:, -2])
         self._z = x * self._inverse
         n, members = len(y), len(thetas)
         self._root, self._alpha = np.empty((members, n, n)), np.empty((members, n))  # L^-1 and K^-1 y
-        for k, (z, signal, noise) in enumerate(zip(self._z, self._signal, self._noise, strict=True)):
+        for k, (z, signal, noise) in enumerate(zip(self._z, self._signal, np.exp(thetas[:, -1]), strict=True)):
             chol = _regularised(_covariance(z, signal)[0], noise)
             self._root[k], _ = dtrtri(chol, lower=1)
             self._alpha[k], _ = dpotrs(chol, y, lower=1)
@@ -287,7 +289,9 @@ class Posterior:
 
     def believing(self, x: FloatArray) -> Posterior:
         """This posterior after observing its own means at (m, F) features, one after the other: no mean changes, but
-        the variance around them does."""
+        the variance around them does.
+
+        What is believed has no noise, or in a noisy study a whole batch would go to one place."""
         other = copy.copy(self)
         for row in x:
             other._append(row * self._inverse)
@@ -297,7 +301,8 @@ class Posterior:
         """One row more of L^-1, for (M, 1, F) scaled features."""
         k = self._kernel(z)[0]
         v = k @ np.swapaxes(self._root, 1, 2)
-        pivot = np.sqrt(np.maximum(self._signal + self._noise - (v * v).sum(axis=(1, 2)), self._noise))
+        exact = _BELIEVED * self._signal
+        pivot = np.sqrt(np.maximum(self._signal + exact - (v * v).sum(axis=(1, 2)), exact))
         members, n = self._alpha.shape
         root = np.zeros((members, n + 1, n + 1))
         root[:, :n, :n] = self._root

@@ -120,8 +120,8 @@ class Policy:
 
 
 def _gram(k: int) -> FloatArray:
-    """(k, k) inner products of Gaussian bumps of standard deviation 1 at 0 .. k - 1, 1 with themselves, reflected at the
-    walls so that all bumps have the same mass and none of the cells is preferred."""
+    """(k, k) inner products of Gaussian bumps of standard deviation 1 at 0 .. k - 1, 1 with themselves; reflected at
+    the walls, so that all bumps have the same mass and none of the cells is preferred."""
     i, j = np.ogrid[:k, :k]
     apart = np.array([i - j, i + j + 1, 2 * k - 1 - i - j], float)
     return np.exp(-0.25 * apart**2).sum(axis=0)

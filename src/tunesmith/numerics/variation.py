@@ -253,9 +253,9 @@ class UNDXCrossover(Crossover):
         along = line / length if length > 0.0 else np.zeros(d)
         aside = parents[2] - parents[0]
         distance = float(np.linalg.norm(aside - (aside @ along) * along))
-        xi = rng.normal() * self.sigma_xi
-        noise = rng.normal(size=d) * (sigma_eta * distance)
-        noise -= (noise @ along) * along
+        xi = float(rng.normal()) * self.sigma_xi
+        noise: FloatArray = rng.standard_normal(d) * (sigma_eta * distance)
+        noise = noise - (noise @ along) * along
         return np.clip((parents[0] + parents[1]) / 2.0 + xi * line + noise, 0.0, 1.0)
 
 

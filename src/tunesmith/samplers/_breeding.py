@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any, TypeVar
@@ -157,8 +158,8 @@ def mutation_of(given: Any) -> Mutation:
 
 
 def written(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Arguments as a log keeps them, operators as the mappings that :func:`made` reads; None if there is an operator of
-    the user's own, which a log cannot bring back."""
+    """Arguments as a log keeps them, operators as the mappings that :func:`made` reads; None if something has no JSON
+    form, or is an operator of the user's own, which a log cannot bring back."""
     names = {cls: name for name, cls in (*CROSSOVERS.items(), *MUTATIONS.items())}
     found: dict[str, Any] = {}
     for key, value in arguments.items():
@@ -167,4 +168,7 @@ def written(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
                 return None
             value = {"name": names[type(value)], **asdict(value)}
         found[key] = value
-    return found
+    try:
+        return dict(json.loads(json.dumps(found, allow_nan=False)))
+    except (TypeError, ValueError):
+        return None

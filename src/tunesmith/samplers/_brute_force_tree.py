@@ -189,10 +189,11 @@ class Tree:
 
 def asked(history: History, first: int) -> Iterator[Asked]:
     """What the finished trials from row ``first`` on asked for."""
-    for row in history.X[first:].tolist():
+    for row, values in enumerate(history.X[first:].tolist(), start=first):
+        distributions = history.asked(row)
         found: dict[str, tuple[BaseDistribution, Any]] = {}
-        for name, value in zip(history.names, row, strict=True):
-            if value == value:
-                distribution, table = history.distributions[name], history.categories.get(name)
+        for name, value in zip(history.names, values, strict=True):
+            if name in distributions:
+                distribution, table = distributions[name], history.categories.get(name)
                 found[name] = distribution, distribution.to_external_repr(value) if table is None else table[int(value)]
         yield found

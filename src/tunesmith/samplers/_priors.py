@@ -235,11 +235,3 @@ class Beliefs:
         for j, of in self._of.items():
             row[j] = of.mode
         return row
-
-    def log_density(self, rows: FloatArray) -> FloatArray:
-        """(m,) of (m, d) rows of the unit cube, relative to the uniform one. A NaN (inactive) adds nothing."""
-        total = np.zeros(len(rows))
-        for j, of in self._of.items():
-            here = ~np.isnan(rows[:, j])
-            total[here] += np.log((1.0 - DOUBT) * of.density(rows[here, j]) + DOUBT)
-        return total

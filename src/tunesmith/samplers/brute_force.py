@@ -44,7 +44,7 @@ class BruteForceSampler(BaseSampler):
     names and values seen so far. A trial walks to a branch where nobody was yet, and from there on draws its values
     evenly. What is behind a branch is known only when a trial has been there, so a parallel worker may find all known
     branches taken (see ``avoid_premature_stop``), and while all trials so far had the same names, parallel ones may
-    meet in a branch without those. The tree knows of each name the latest range.
+    meet in a branch without those. A range may depend on what came before it.
 
     A failed trial counts, like any other, with the names it came to ask for, as in Optuna; one that failed before it
     asked for anything does not (unless its cell is known). Enqueued trials and those of other methods count too.
@@ -103,7 +103,7 @@ class BruteForceSampler(BaseSampler):
         """Paths of the tree, each to a branch of its own."""
         pending: list[Mapping[str, Any]] = [trial.params for trial in history.open]
         found: list[Proposal] = []
-        with history.memo(("brute.tree", space.id), Tree) as tree:
+        with history.memo("brute.tree", Tree) as tree:
             for _ in range(n):
                 avoided = pending
                 if not tree.root.free(pending):
@@ -144,18 +144,19 @@ def _cells(space: Space) -> Cells:
 
 
 def _is_lattice(space: Space, history: History) -> bool:
-    """Whether every name of the space is asked for in every trial, but for its conditions, as far as is known.
+    """Whether every name of the space is asked for in every trial, in this range, but for its conditions, as far as is
+    known.
 
-    What is known: the trials that were proposed as cells of this space; if there are none, all trials. A declared name
-    that no trial could have tells that the space was declared.
+    What is known: the trials that were proposed as cells of this space; if there are none, all trials. A name or range
+    that is not the latest one of the history tells that the space was declared.
     """
-    if space.conditions:
+    if space.conditions or any(history.distributions.get(name) != d for name, d in space.items()):
         return True
     own = int(space.id, 16)
     with history.memo(("brute.names", space.id), lambda: _Names(space)) as names:
         if names.proposed or any(trial.tags.get(_SPACE) == own for trial in history.open):
             return names.proposed_whole
-        return names.whole or not set(space) <= set(history.names)
+        return names.whole
 
 
 class _Names:
@@ -173,13 +174,13 @@ class _Names:
         self.proposed = False
 
     def extend(self, history: History) -> None:
-        active = ~np.isnan(history.X[self.n :])
-        columns = [history.names.index(name) for name in self.space if name in history.names]
-        lacking = active.any(axis=1) & ~active[:, columns].all(axis=1)
         own = history.tag(_SPACE)[self.n :] == int(self.space.id, 16)
-        self.whole = self.whole and len(columns) == len(self.space) and not lacking.any()
+        for row, proposed in enumerate(own.tolist(), start=self.n):
+            asked = history.asked(row)
+            lacking = bool(asked) and any(asked.get(name) != d for name, d in self.space.items())
+            self.whole = self.whole and not lacking
+            self.proposed_whole = self.proposed_whole and not (lacking and proposed)
         self.proposed = self.proposed or bool(own.any())
-        self.proposed_whole = self.proposed_whole and not (lacking & own).any()
         self.n = history.n
 
 

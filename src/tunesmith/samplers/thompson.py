@@ -55,7 +55,7 @@ class ThompsonSampler(BaseSampler):
 
     Args:
         n_startup_trials: Sobol' points before the first function.
-        features: random features of the functions. 128 were as good as 512 on tables of network results.
+        features: random features of the functions; their cost grows with it, as does their precision.
         transform: of the results: ``"rank"``: normal scores, so that outliers do no harm; ``"log"``: the logarithm of
             their distance to (a little below) the best one; ``"none"``.
         seed: becomes the study's seed; ``None`` takes a fresh one (which the log keeps).
