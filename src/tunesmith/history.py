@@ -341,10 +341,11 @@ class History:
         """(n - first, len(space)) the finished rows from ``first`` on under the names of ``space``, as they were: maybe
         outside of its ranges; a choice as its index in it; NaN where inactive or unknown there."""
         raw = np.full((self.n - first, len(space)), np.nan)
-        for j, (name, dist) in enumerate(space.items()):
-            if name not in self.names:
+        known, values = {name: j for j, name in enumerate(self.names)}, self.X[first:]
+        for j, (name, dist) in enumerate(space.distributions.items()):
+            if name not in known:
                 continue
-            column = self.X[first:, self.names.index(name)]
+            column = values[:, known[name]]
             table = self.categories.get(name)
             if isinstance(dist, CategoricalDistribution):
                 if table is not None:

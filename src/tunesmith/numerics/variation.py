@@ -254,7 +254,7 @@ class UNDXCrossover(Crossover):
         aside = parents[2] - parents[0]
         distance = float(np.linalg.norm(aside - (aside @ along) * along))
         xi = float(rng.normal()) * self.sigma_xi
-        noise: FloatArray = rng.standard_normal(d) * (sigma_eta * distance)
+        noise = rng.normal(scale=sigma_eta * distance, size=(d,))
         noise = noise - (noise @ along) * along
         return np.clip((parents[0] + parents[1]) / 2.0 + xi * line + noise, 0.0, 1.0)
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith._expressions import Condition
 from tunesmith.space import FloatArray, Space
 
 _ROOT_HALF = math.sqrt(0.5)
@@ -31,7 +32,7 @@ class Activity:
 
     def __init__(self, space: Space, rows: FloatArray) -> None:
         self._space = space
-        read = set().union(*(condition.names for condition in space._conditions.values()))
+        read = set().union(*(Condition(text).names for text in space.conditions.values()))
         self._read = np.array([name in read for name in space], bool)
         self._known: dict[bytes, NDArray[np.bool_]] = {}
         self._branches = self._explained(rows)

@@ -38,8 +38,8 @@ NO_NOISE = gp.Normal(-12.0, 0.1)
 class Model:
     """Gaussian processes with several hyperparameters, and the logarithm of their mean expected improvement.
 
-    The outputs are the losses, of which the worse half counts by rank only (:func:`half_ranked`). An
-    improvement is one over the lowest posterior mean at a configuration that was tried, not over the luckiest result.
+    The outputs are the losses, of which the worse half counts by rank only (:func:`half_ranked`). An improvement is one
+    over the lowest posterior mean at a configuration that was tried, not over the luckiest result.
     Configurations that are being evaluated are believed to give what is expected of them. One that failed, or was given
     up without a value, counts as one of the worst, or it would look as promising as before.
 

@@ -110,13 +110,17 @@ class Tried:
             self._open.update(_keys(space.encode(np.array([space.from_params(space.active(p)) for p in fits]))))
 
     def fresh(
-        self, genes: FloatArray, again: Callable[[FloatArray], FloatArray], rng: np.random.Generator
+        self,
+        genes: FloatArray,
+        again: Callable[[FloatArray], FloatArray],
+        rng: np.random.Generator,
+        redraws: int = REDRAWS,
     ) -> tuple[FloatArray, FloatArray]:
-        """The chromosome, or what ``again`` (applied as often as needed, at most 16 times) makes of it, or a random
-        one: the first that was not tried, and its raw row. What is returned counts as tried."""
+        """The chromosome, or what ``again`` (applied as often as needed, at most ``redraws`` times) makes of it, or a
+        random one: the first that was not tried, and its raw row. What is returned counts as tried."""
         with self._history.memo(("tried", self.space.id), lambda: _Keys(self.space)) as seen:
             child = genes
-            for _ in range(REDRAWS):
+            for _ in range(1 + redraws):
                 raw, key = self._decoded(child)
                 if key not in seen.found and key not in self._open:
                     break

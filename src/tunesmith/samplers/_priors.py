@@ -12,8 +12,6 @@ from tunesmith.distributions import BaseDistribution, CategoricalDistribution, c
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.space import FloatArray, Space
 
-#: Part of the density that is uniform, so that nothing is excluded by belief alone.
-DOUBT = 0.05
 #: Narrowest standard deviation and narrowest interval between quantiles, as a part of the range.
 NARROW = 1e-3
 FORMS = (

@@ -26,6 +26,9 @@ from tunesmith.samplers._differential import SLOT, SPACE, Slots, Vector, X
 from tunesmith.samplers._population import Tried, chromosomes, first_points
 from tunesmith.space import FloatArray, Space
 
+#: How often a trial that leads to a known configuration is made again.
+REDRAWS = 4
+
 #: Strategy -> how many other vectors than the target it needs.
 STRATEGIES = {"rand/1": 3, "best/1": 2, "current-to-best/1": 2}
 
@@ -55,8 +58,8 @@ class DifferentialEvolutionSampler(BaseSampler):
     trials take no slot, a pruned one has the value it was pruned with, infeasible ones are worse than feasible ones
     (Deb 2000).
 
-    A trial that would be known (tried or pending) is made again from other vectors, up to 16 times; where all values
-    are countable, a random untried configuration then takes its place.
+    A trial that would be known (tried or pending) is made again from other vectors, up to four times; then (the
+    population has hardly any differences left) a random untried configuration takes its place.
 
     Args:
         population_size: slots. Ten times the number of parameters, as is usual, would leave a short study without a
@@ -114,7 +117,7 @@ class DifferentialEvolutionSampler(BaseSampler):
                     genes = first_points(space, history, history.n_trials + k, self.init, rng)
                     genes, raw = tried.fresh(genes, lambda _: coded.genome.draw(rng), rng)
                 else:
-                    genes, raw = tried.fresh(again(None), again, rng)
+                    genes, raw = tried.fresh(again(None), again, rng, REDRAWS)
                 tags = {X: genes.tolist(), SLOT: slot, SPACE: coded.id}
                 found.append(Proposal(space.to_params(raw), tags))
         return found

@@ -14,7 +14,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,10 +26,12 @@ from tunesmith.numerics.blas import one_thread
 from tunesmith.numerics.low_discrepancy import MAX_SOBOL_DIMENSION, points
 from tunesmith.samplers._arguments import single_objective, whole
 from tunesmith.samplers._base import BaseSampler, Proposal
-from tunesmith.samplers._gp_model import Model
 from tunesmith.samplers._novel import Novel
 from tunesmith.samplers._results import usable
 from tunesmith.space import FloatArray, Space
+
+if TYPE_CHECKING:
+    from tunesmith.samplers._gp_model import Model
 
 _logger = logging.get_logger(__name__)
 #: Rows whose novelty is looked up together.
@@ -42,9 +44,10 @@ class GPSampler(BaseSampler):
     to all results.
 
     *Model*: a Matérn 5/2 kernel with a lengthscale for each parameter, which sees integers as they are rounded, choices
-    as equal or different, and inactive parameters as such. Losses are replaced by the normal scores of their ranks. Up
-    to a hundred results, expected improvement is averaged over up to eight draws from the posterior of the
-    hyperparameters, whose mode alone is overconfident; with more the mode does.
+    as equal or different, and inactive parameters as such. The better half of the losses keeps its proportions; of the
+    worse half only the order counts, so that a diverged training does not hide what matters. Up to a hundred results,
+    expected improvement is averaged over up to eight draws from the posterior of the hyperparameters, whose mode alone
+    is overconfident; with more the mode does.
 
     *Several at once*: configurations that are being evaluated are taken to give what is expected of them (the "Kriging
     believer"), so workers, and the proposals of a batch, go to different places. A batch is fitted once.
@@ -106,7 +109,7 @@ class GPSampler(BaseSampler):
             return [Proposal(space.to_params(row)) for row in space.decode(np.array(unit))]
         found: list[Proposal] = []
         with one_thread():
-            model = Model(space, history, self.deterministic_objective)
+            model = self._model(space, history)
             anything = np.full(len(space), np.nan)
             for k in range(n):
                 row = _first_new(model, model.promising(anything, rng), novel, rng)
@@ -126,8 +129,13 @@ class GPSampler(BaseSampler):
             row = rng.random(len(space))  # not the next point of the sequence, which all would get until it is taken
         else:
             with one_thread():
-                row = Model(space, history, self.deterministic_objective).promising(known, rng)[0]
+                row = self._model(space, history).promising(known, rng)[0]
         return {n: v for n, v in space.to_params(space.decode(row[None])[0]).items() if n not in given}
+
+    def _model(self, space: Space, history: History) -> Model:
+        from tunesmith.samplers._gp_model import Model  # scipy.optimize is slow to import, so only when it is needed
+
+        return Model(space, history, self.deterministic_objective)
 
     def independent(self, name: str, distribution: BaseDistribution, history: History, rng: np.random.Generator) -> Any:
         if self.warn_independent_sampling and history.n:

@@ -78,9 +78,9 @@ class TPESampler(BaseSampler):
         weights: of trials within a density, in the order in which they finished: ``"uniform"``, ``"recent"`` (Optuna's:
             the last 25 have 1, earlier ones less), or a function of their number that gives so many.
         prior_weight: of the uniform prior; a trial has 1.
-        multivariate: one joint density of all parameters instead of a product of marginals. By default off: products
-            were better at 20, 40 and 60 trials on tables of trained networks and at 150 on test functions, rotated
-            ones included (records/2026-11-21-tpe-ablation).
+        multivariate: one joint density of all parameters instead of a product of marginals. By default off: on tables
+            of trained networks both were equally good at 20, 40 and 60 trials, and on test functions, rotated ones
+            included, products were better at 50 and 150 (records/2026-11-21-tpe-ablation).
         group: accepted for Optuna's sake; conditional parameters take part in a joint density in any case.
         constant_liar: whether running trials count.
         consider_endpoints: whether the ends of the range count as neighbours.
