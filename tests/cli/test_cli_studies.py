@@ -70,7 +70,7 @@ def test_show_has_the_statistics(filled: str) -> None:
     wanted["seed"] = 7
     assert {name: found[name] for name in wanted} == {name: str(n) for name, n in wanted.items()}
     assert found["Trials:"] == "7"
-    assert found["sampler"] == "RandomSampler"
+    assert found["sampler"] == "TPESampler"
     assert "Best: trial 2, value 0.125\n  lr   0.03\n  opt  None\n  n    5\n" in text
 
 

@@ -11,12 +11,12 @@ import pytest
 
 from tunesmith import integrations
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
-from tunesmith.samplers import QMCSampler, RandomSampler
+from tunesmith.samplers import QMCSampler, RandomSampler, TPESampler
 
 
 def test_own_methods_pass_through() -> None:
     assert integrations.get_sampler("sobol", seed=3) == QMCSampler(scramble=True, seed=3)
-    assert integrations.get_sampler(None) == RandomSampler()
+    assert integrations.get_sampler(None) == TPESampler()
     instance = RandomSampler(seed=1)
     assert integrations.get_sampler(instance) is instance
 

@@ -16,6 +16,7 @@ from tunesmith.history import History
 from tunesmith.samplers import BaseSampler, Proposal
 from tunesmith.space import Space
 from tunesmith.storages import JournalStorage
+from tunesmith.testing._hardship import FEW
 from tunesmith.testing.samplers import SamplerKit
 
 STARTED = time.perf_counter()
@@ -23,7 +24,11 @@ STARTED = time.perf_counter()
 
 @dataclass(frozen=True)
 class Sound(BaseSampler):
-    """Random search, from which the faulty ones differ."""
+    """Random search with replacement, from which the faulty ones differ."""
+
+    @property
+    def with_replacement(self) -> bool:
+        return True
 
     def propose(self, space: Space, history: History, rng: np.random.Generator, n: int) -> list[Proposal]:
         return [self.one(space, history, rng, k) for k in range(n)]
@@ -209,6 +214,30 @@ class ChangesAType(Sound):
         return {"name": "ChangesAType", "args": {"width": self.width, "exact": int(self.exact)}}
 
 
+@dataclass(frozen=True)
+class SaysNothing(Sound):
+    """It draws with replacement, and does not say so."""
+
+    @property
+    def with_replacement(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class DividesByTheSpread(Sound):
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        if history.n > 1:
+            np.float64(1.0) / (history.loss.max() - history.loss.min())
+        return rng.random(len(space))
+
+
+@dataclass(frozen=True)
+class SquaresLosses(Sound):
+    def unit(self, space: Space, history: History, rng: np.random.Generator, k: int) -> Any:
+        np.square(history.loss)
+        return rng.random(len(space))
+
+
 FAULTS: list[tuple[BaseSampler, str, dict[str, Any]]] = [
     (OwnRandomness(), "test_deterministic", {}),
     (OwnRandomness(), "test_pure", {}),
@@ -244,6 +273,11 @@ FAULTS: list[tuple[BaseSampler, str, dict[str, Any]]] = [
     (LosesItsSeed(), "test_every_argument_is_kept", {}),
     (LosesItsSeed(3), "test_is_a_value", {}),
     (ChangesAType(), "test_every_argument_is_kept", {}),
+    (SaysNothing(), "test_no_replacement", {"space": FEW}),
+    (SaysNothing(), "test_batches_without_replacement", {}),
+    (DividesByTheSpread(), "test_hard_results", {"kind": "constant"}),
+    (SquaresLosses(), "test_hard_results", {"kind": "enormous"}),
+    (NeedsFeasible(), "test_one_feasible", {}),
 ]
 
 
@@ -252,7 +286,7 @@ FAULTS: list[tuple[BaseSampler, str, dict[str, Any]]] = [
 def test_a_fault_is_found(sampler: BaseSampler, test: str, arguments: dict[str, Any], tmp_path: Path) -> None:
     if "backend" in arguments:
         arguments = {**arguments, "tmp_path": tmp_path}
-    with pytest.raises((AssertionError, IndexError, ValueError)):
+    with pytest.raises((AssertionError, IndexError, ValueError, RuntimeWarning)):
         getattr(SamplerKit(), test)(sampler, **arguments)
 
 
