@@ -36,6 +36,7 @@ class TestSamplers(SamplerKit):
 
 class TestModels(SamplerKit):
     trials = 12
+    cuts = 5
 
     @pytest.fixture(params=MODELS)
     def method(self, request: pytest.FixtureRequest) -> Method:

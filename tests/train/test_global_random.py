@@ -273,13 +273,14 @@ def test_it_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert message.startswith("The network Functional draws from torch's global random numbers.")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
-@pytest.mark.parametrize("model", [Functional, Noisy, channels])
-def test_on_cuda_too(model: Any) -> None:
-    known = problem(model, device="cuda")
-    state, other = torch.cuda.get_rng_state(), torch.get_rng_state()
-    first = trained(known)
-    assert torch.equal(torch.cuda.get_rng_state(), state)
-    assert torch.equal(torch.get_rng_state(), other)
-    torch.cuda.manual_seed(2)
-    assert trained(known) == first
+if torch.cuda.is_available():
+
+    @pytest.mark.parametrize("model", [Functional, Noisy, channels])
+    def test_on_cuda_too(model: Any) -> None:
+        known = problem(model, device="cuda")
+        state, other = torch.cuda.get_rng_state(), torch.get_rng_state()
+        first = trained(known)
+        assert torch.equal(torch.cuda.get_rng_state(), state)
+        assert torch.equal(torch.get_rng_state(), other)
+        torch.cuda.manual_seed(2)
+        assert trained(known) == first

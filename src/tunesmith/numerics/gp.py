@@ -68,8 +68,9 @@ class Prior:
         """Lengthscales that grow with the root of the number of parameters, so that the correlation of two typical
         points does not vanish in many dimensions (Hvarfner 2024, sec. 4).
 
-        Their median is 0.6 sqrt(d), shorter than the paper's 4.1 sqrt(d), with sd 1 instead of 1.7: with ten to forty
-        observations of real networks the paper's prior has a second mode where everything is noise."""
+        Their median is 0.6 sqrt(d), shorter than the paper's 4.1 sqrt(d), with sd 1 instead of 1.7: from ten to forty
+        noisy results of networks such a model ranks configurations better. A fit under the paper's prior often ends at
+        a mode of long lengthscales where another, of higher density, has short ones."""
         return cls(Normal(-0.5 + 0.5 * math.log(max(dimension, 1)), 1.0))
 
 

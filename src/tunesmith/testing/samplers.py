@@ -19,6 +19,7 @@ Needs pytest.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -68,12 +69,15 @@ class SamplerKit(Purity, Hardship):
         sampler_class: the class under test.
         options: its arguments.
         trials: how many trials most tests run; enough for the method to have learnt from results.
+        cuts: where a log is cut to see that the search goes on: after every record, or after every so many of a method
+            that is slow.
         refuses: names of the kit's spaces that the method cannot search and refuses with an InvalidValueError.
     """
 
     sampler_class: ClassVar[type[BaseSampler]]
     options: ClassVar[dict[str, Any]] = {}
     trials: ClassVar[int] = 14
+    cuts: ClassVar[int] = 1
     refuses: ClassVar[tuple[str, ...]] = ()
 
     @pytest.fixture
@@ -250,7 +254,7 @@ class SamplerKit(Purity, Hardship):
         objective = {"branches": branching, "changes": changing}.get(name) or on(SPACES["conditional"])
         whole = run(new_study(sampler, declared), objective, self.trials)
         expected = facts(whole)
-        for store in cut_logs(whole):
+        for store in itertools.islice(cut_logs(whole), self.cuts // 2, None, self.cuts):
             drop_caches(sampler)
             again = load(store, rebuilt(sampler))
             assert facts(run(again, objective, self.trials)) == expected
