@@ -20,7 +20,7 @@ from tunesmith.numerics.variation import (
     SBXCrossover,
     UniformCrossover,
 )
-from tunesmith.samplers._base import Proposal
+from tunesmith.samplers._base import BaseSampler, Proposal
 from tunesmith.samplers._population import Chromosomes, Tried, chromosomes, first_points
 from tunesmith.space import FloatArray, Space
 
@@ -122,6 +122,29 @@ def children(
             genes = breeder.child(chosen, coded, rng)
         found.append(coded.proposal(*tried.fresh(genes, again, rng), prefix))
     return found
+
+
+class PopulationSampler(BaseSampler):
+    """What methods that breed a population have in common.
+
+    Attributes:
+        population_size: an argument of each.
+    """
+
+    population_size: int
+
+    def n_initial(self, space: Space) -> int:
+        """How many configurations are chosen before any result is looked at: the first population."""
+        return self.population_size
+
+    def complete(
+        self, given: Mapping[str, Any], space: Space, history: History, rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """A child's values: no child depends on how the others were made, so it need not be a whole one."""
+        if history.n < self.population_size:
+            return self.filled(given, space, rng)
+        (child,) = self.propose(space, history, rng, 1)
+        return {name: value for name, value in child.params.items() if name not in given}
 
 
 def made(kind: str, given: Any, known: Mapping[str, type[T]], base: type[T]) -> T:

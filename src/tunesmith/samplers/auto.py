@@ -1,7 +1,8 @@
 """The method that fits: chosen by the space, the budget, the workers and the objectives, and said why.
 
-The choices follow what this project measured (``benchmarks/efficiency`` and its records). On when a population pays:
-Hansen (2023): The CMA evolution strategy: a tutorial. arXiv:1604.00772.
+Up to a few hundred trials it is the method that learnt most from each (records/2026-11-21-search-efficiency). The
+thresholds below are rules of thumb. On when a population pays: Hansen (2023): The CMA evolution strategy: a tutorial.
+arXiv:1604.00772.
 """
 
 from __future__ import annotations

@@ -22,14 +22,14 @@ import numpy as np
 from tunesmith.history import History
 from tunesmith.numerics.variation import Crossover, Mutation
 from tunesmith.samplers._arguments import number, one_of, single_objective, whole
-from tunesmith.samplers._base import BaseSampler, Proposal
-from tunesmith.samplers._breeding import Breeder, children, crossover_of, mutation_of, written
+from tunesmith.samplers._base import Proposal
+from tunesmith.samplers._breeding import Breeder, PopulationSampler, children, crossover_of, mutation_of, written
 from tunesmith.samplers._population import chromosomes, usable
 from tunesmith.space import FloatArray, Space
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneticSampler(BaseSampler):
+class GeneticSampler(PopulationSampler):
     """A population of configurations that compete, recombine and mutate.
 
     *Chromosomes*: one gene a parameter. A number's gene is its position on its own scale, a choice's gene is which
@@ -122,10 +122,6 @@ class GeneticSampler(BaseSampler):
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {**super().spec(), "args": written(fields)}
 
-    def n_initial(self, space: Space) -> int:
-        """How many configurations are chosen before any result is looked at: the first population."""
-        return self.population_size
-
     def propose(self, space: Space, history: History, rng: np.random.Generator, n: int) -> list[Proposal]:
         single_objective("GeneticSampler", history)
         if not len(space):
@@ -136,15 +132,6 @@ class GeneticSampler(BaseSampler):
                 space, history, rng, n, prefix="ga", size=self.population_size, init=self.init, breeder=breeder,
                 born=population.born, parents=lambda: self._parents(population.members, breeder, rng),
             )  # fmt: skip
-
-    def complete(
-        self, given: Mapping[str, Any], space: Space, history: History, rng: np.random.Generator
-    ) -> dict[str, Any]:
-        """A child's values: no child depends on how the others were made, so it need not be a whole one."""
-        if history.n < self.population_size:
-            return self.filled(given, space, rng)
-        (child,) = self.propose(space, history, rng, 1)
-        return {name: value for name, value in child.params.items() if name not in given}
 
     def _memo(self, space: Space) -> tuple[Any, Any]:
         arguments = (self.population_size, self.replacement, self.n_elites)

@@ -11,7 +11,6 @@ The model itself: :mod:`tunesmith.numerics.gp`.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,11 @@ from tunesmith.distributions import BaseDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.history import History
 from tunesmith.numerics.blas import one_thread
-from tunesmith.numerics.low_discrepancy import MAX_SOBOL_DIMENSION, points
 from tunesmith.samplers._arguments import single_objective, whole
 from tunesmith.samplers._base import BaseSampler, Proposal
 from tunesmith.samplers._novel import Novel
 from tunesmith.samplers._results import usable
+from tunesmith.samplers._sobol import first_rows
 from tunesmith.space import FloatArray, Space
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ class GPSampler(BaseSampler):
             return [Proposal({})] * n
         novel = Novel(space, history)
         if len(usable(history)[0]) < self.n_startup_trials:
-            unit = [novel.new(row[None], rng) for row in _start(space, history, rng, n)]
+            unit = [novel.new(row[None], rng) for row in first_rows(space, history, "gp", rng, n)]
             return [Proposal(space.to_params(row)) for row in space.decode(np.array(unit))]
         found: list[Proposal] = []
         with one_thread():
@@ -154,14 +153,6 @@ class GPSampler(BaseSampler):
         plain, inner = replace(self, independent_sampler=None).spec(), self.independent_sampler.spec()
         known = inner["args"] is not None and "module" not in inner
         return {**plain, "args": {**plain["args"], "independent_sampler": inner} if known else None}
-
-
-def _start(space: Space, history: History, rng: np.random.Generator, n: int) -> FloatArray:
-    """(n, d) points of the unit cube to begin with; trial k has point k of the sequence."""
-    if not 0 < len(space) <= MAX_SOBOL_DIMENSION:
-        return rng.random((n, len(space)))
-    seed = int(np.random.SeedSequence([history.seed, zlib.crc32(b"gp")]).generate_state(1, np.uint64)[0])
-    return points("sobol", len(space), history.n_trials + np.arange(n), scramble=True, seed=seed)
 
 
 def _first_new(model: Model, rows: FloatArray, novel: Novel, rng: np.random.Generator) -> FloatArray:

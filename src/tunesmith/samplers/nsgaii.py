@@ -31,8 +31,8 @@ from tunesmith.numerics.variation import (
     VSBXCrossover,
 )
 from tunesmith.samplers._arguments import number, one_of, whole
-from tunesmith.samplers._base import BaseSampler, Proposal
-from tunesmith.samplers._breeding import Breeder, children, crossover_of, mutation_of, written
+from tunesmith.samplers._base import Proposal
+from tunesmith.samplers._breeding import Breeder, PopulationSampler, children, crossover_of, mutation_of, written
 from tunesmith.samplers._population import chromosomes, usable
 from tunesmith.space import FloatArray, Space
 
@@ -52,7 +52,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class NSGAIISampler(BaseSampler):
+class NSGAIISampler(PopulationSampler):
     """Generations of configurations, of which those survive that no other one dominates, spread along the front.
 
     When ``population_size`` children have finished, they and their parents are sorted by non-domination (constrained
@@ -108,10 +108,6 @@ class NSGAIISampler(BaseSampler):
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {**super().spec(), "args": written(fields)}
 
-    def n_initial(self, space: Space) -> int:
-        """How many configurations are chosen before any result is looked at: the first generation."""
-        return self.population_size
-
     def propose(self, space: Space, history: History, rng: np.random.Generator, n: int) -> list[Proposal]:
         if not len(space):
             return [Proposal({})] * n
@@ -122,15 +118,6 @@ class NSGAIISampler(BaseSampler):
                 space, history, rng, n, prefix="nsga2", size=self.population_size, init=self.init, breeder=breeder,
                 born=generations.born, parents=lambda: _selected(generations, breeder.crossover.n_parents, rng),
             )  # fmt: skip
-
-    def complete(
-        self, given: Mapping[str, Any], space: Space, history: History, rng: np.random.Generator
-    ) -> dict[str, Any]:
-        """A child's values: no child depends on how the others were made, so it need not be a whole one."""
-        if history.n < self.population_size:
-            return self.filled(given, space, rng)
-        (child,) = self.propose(space, history, rng, 1)
-        return {name: value for name, value in child.params.items() if name not in given}
 
     def _breeder(self, objectives: int) -> Breeder:
         crossover = "uniform" if self.crossover is None else self.crossover
