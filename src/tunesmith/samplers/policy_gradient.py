@@ -54,10 +54,11 @@ class PolicyGradientSampler(BaseSampler):
     proposals at once are n draws. Where all values are countable, a draw that is known is drawn again, up to 16 times,
     and then replaced by a random untried configuration.
 
-    *How many trials it needs*: an agent has no model, so each trial teaches it less than it teaches one. On 15 tables of
-    networks it is ahead of random search from the first 20 trials on and does not reach in 60 what a Gaussian process has
-    after 40 (records/2026-11-21-search-efficiency). The policy knows what is good of each parameter on the average over the others: it is fast where parameters act
-    independently, cannot follow a narrow valley, and finds a number to within a cell.
+    *How many trials it needs*: an agent has no model, so it learns little from each trial. On 15 tables of networks it
+    is ahead of random search from the first 20 trials on, and does not reach in 60 what a Gaussian process has after 40
+    (records/2026-11-21-search-efficiency). The policy knows what is good of each parameter on the average over the
+    others: it is fast where parameters act independently, cannot follow a narrow valley, and finds a number to within a
+    cell.
 
     Args:
         learning_rate: of the logits. 1 was better than 0.5 and 2 on tables of networks (the same record).
