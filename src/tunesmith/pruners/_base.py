@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tunesmith._plugins import component_spec
+from tunesmith.curves import STEP
 from tunesmith.history import History, OpenRow
 
 
@@ -22,9 +23,16 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start a new configuration; ``tags`` travel with it (a bracket, a rung)."""
+    """Start a new configuration.
+
+    Attributes:
+        tags: travel with it (a bracket, a parent).
+        params: the configuration, or a part of it that the sampler completes; ``None`` leaves it to the sampler.
+            Configurations that a user has enqueued come first.
+    """
 
     tags: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +57,15 @@ class BasePruner(ABC):
 
     Attributes:
         aliases: short names for ``create_study(pruner="...")``, with the arguments they stand for.
+        several_objectives: whether the rule can judge a trial by several objectives. One that cannot lets generators of
+            such a study run to their end, and ``should_prune`` raises.
+        resource: what the rule's budgets are counted in: ``"step"``, or a metric that the objective reports. Where it
+            is ``"seconds"`` and objectives do not report it, the loop does: what a trial has computed for so far.
     """
 
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    several_objectives: ClassVar[bool] = False
+    resource: str = STEP
 
     @abstractmethod
     def verdict(self, history: History, trial: OpenRow) -> Verdict:

@@ -165,7 +165,7 @@ class Loop:
                 return wish
             if isinstance(wish, Start):
                 if self._may_start():
-                    return self._start(wish.tags, 1 if wish.tags else n)  # with tags, the rule looks again
+                    return self._begin(wish, n)
             elif not self.session.elsewhere(wish.number):
                 return [self._continue(wish.number)]
             else:
@@ -184,10 +184,20 @@ class Loop:
     def _others_run(self) -> bool:
         return any(t.state == TrialState.RUNNING for t in self.session.log.fold.open.values())
 
-    def _start(self, tags: Mapping[str, Any], n: int, *, released: bool = False) -> list[Work]:
+    def _begin(self, wish: Start, n: int) -> list[Work]:
+        """A wish with tags or a configuration is for one trial; the rule looks again before the next."""
+        if wish.params is None:
+            return self._start(wish.tags, 1 if wish.tags else n)
+        if self.session.log.fold.next_waiting() is not None:
+            return self._start({}, 1)  # what a user has enqueued comes first
+        return self._start(wish.tags, 1, params=wish.params)
+
+    def _start(
+        self, tags: Mapping[str, Any], n: int, *, params: Mapping[str, Any] | None = None, released: bool = False
+    ) -> list[Work]:
         if self.settings.n_trials is not None:
             n = min(n, self.settings.n_trials - self.started)
-        trials = self.session.claim(by_ask=False, tags=tags, synced=True, released=released, n=n)
+        trials = self.session.claim(by_ask=False, tags=tags, params=params, synced=True, released=released, n=n)
         self.started += len(trials)
         self.busy += len(trials)
         return [Work(trial) for trial in trials]
@@ -202,6 +212,7 @@ class Loop:
             raise LostRaceError
         self.busy += 1
         if work is not None:
+            work.trial._since = time.monotonic()
             return self.study._paused.pop(number)
         _logger.info("Trial %d cannot go on where it was paused, so it begins again.", number)
         return Work(self.session.take(self.session.log.fold.open[number], by_ask=False))
@@ -216,8 +227,7 @@ class Loop:
         """Record what the objective yielded and ask the stopping rule."""
         self._report(trial, item)
         self.progress.reported(trial.number, len(trial._reported))
-        one_objective = len(self.session.log.fold.directions) == 1
-        return self.session.verdict(trial) if one_objective and not self._abort else Verdict.GO
+        return self.session.verdict(trial) if self.session.judges and not self._abort else Verdict.GO
 
     def ended(self, trial: Trial, result: Any = None, error: Exception | None = None) -> None:
         """The objective returned or raised."""
@@ -248,6 +258,7 @@ class Loop:
         """The stopping rule's PAUSE was obeyed."""
         with self.session.log.lock:
             self.session.pause(trial)
+            trial._computed += time.monotonic() - trial._since
             self.study._paused[trial.number] = Work(trial, kept)
         self._free()
         _logger.debug("Trial %d paused at step %d.", trial.number, max(trial._reported))

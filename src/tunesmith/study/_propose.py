@@ -9,7 +9,7 @@ from tunesmith import events as ev
 from tunesmith import logging
 from tunesmith.distributions import BaseDistribution, choice_to_json
 from tunesmith.exceptions import SearchSpaceExhaustedError
-from tunesmith.fold import Fold, OpenTrial
+from tunesmith.fold import Fold
 from tunesmith.history import OpenRow
 from tunesmith.numerics.streams import stream
 from tunesmith.samplers import BaseSampler, Proposal
@@ -40,7 +40,7 @@ class Proposer:
         self,
         event: ev.Event,
         fold: Fold,
-        enqueued: OpenTrial | None,
+        given: Mapping[str, Any] | None,
         fixed: Space | None,
         tags: Mapping[str, Any] | None,
         proposal: Proposal,
@@ -50,15 +50,15 @@ class Proposer:
         Args:
             event: the ``ask`` of a trial.
             fold: the state it is made from.
-            enqueued: the trial, if its configuration was enqueued.
+            given: the configuration, or a part of it, if somebody else than the sampler has chosen it.
             fixed: the space, if it is not the study's.
             tags: the scheduler's.
-            proposal: of :meth:`ask`; an enqueued trial has none, what its configuration leaves open is asked for here.
+            proposal: of :meth:`ask`; without meaning where something is given: what that leaves open is asked for here.
         """
-        given = enqueued.fixed if enqueued is not None else {}
         space = fixed if fixed is not None else self.space(fold)
-        if enqueued is not None:
+        if given is not None:
             proposal = self._complete(given, space, fold, event["n"])
+        given = given or {}
         params = {**proposal.params, **given} if given else proposal.params
         before: list[ev.Event] = []
         active = self._active(space, params, given)
@@ -82,14 +82,14 @@ class Proposer:
         return before, (active, space.distributions if whole else {n: space[n] for n in active})
 
     def _complete(self, given: Mapping[str, Any], space: Space, fold: Fold, number: int) -> Proposal:
-        """What an enqueued configuration leaves open; nothing if it is an impossible one, which the objective tells."""
+        """What a given configuration leaves open; nothing if it is an impossible one, which the objective tells."""
         if all(name in given for name in space):
             return Proposal({})
         try:
             rng = stream(fold.meta["seed"], number)
             return Proposal(self.sampler.complete(given, space, fold.history(), rng))
         except (ValueError, TypeError, OverflowError) as error:
-            _logger.warning("Trial %d: %r cannot complete the enqueued %r: %s", number, self.sampler, given, error)
+            _logger.warning("Trial %d: %r cannot complete the given %r: %s", number, self.sampler, given, error)
             return Proposal({})
 
     def ask(self, fold: Fold, numbers: Sequence[int], fixed: Space | None) -> list[Proposal]:

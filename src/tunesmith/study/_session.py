@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith import events as ev
+from tunesmith.curves import SECONDS
 from tunesmith.distributions import BaseDistribution, CategoricalDistribution, check_same_kind
 from tunesmith.exceptions import InvalidValueError, StaleTrialError, StorageInternalError
 from tunesmith.fold import OpenTrial
@@ -72,6 +73,7 @@ class Session:
         by_ask: bool,
         fixed: Space | None = None,
         tags: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
         synced: bool = False,
         released: bool = False,
         n: int = 1,
@@ -82,6 +84,7 @@ class Session:
             by_ask: made by ``study.ask()``: never released on its own.
             fixed: propose for this space instead of the study's.
             tags: the scheduler's tags.
+            params: the configuration (or a part of it) of a new trial, instead of the sampler's or an enqueued one.
             synced: the caller has just read the log (and holds its lock).
             released: those to attempt again, and no others.
             n: how many at most. There may be fewer, at least one: the sampler has no more, other workers were faster.
@@ -97,14 +100,14 @@ class Session:
             while True:
                 before = [] if self._announced == announced else self._preamble()
                 history = self.log.fold.history()
-                new, asks = self._asks(announced[0], by_ask, fixed, tags, released, n)
+                new, asks = self._asks(announced[0], by_ask, fixed, tags, params, released, n)
                 fates = self.log.append([*before, *new, *(event for event, _ in asks)])[-len(asks) :]
                 self._announced = announced
                 won = [ask for ask, fate in zip(asks, fates, strict=True) if fate]
                 if won:
                     held = self.log.fold.open
                     return [self.take(held[event["n"]], by_ask, given, history) for event, given in won]
-                if tags or released:
+                if tags or released or params is not None:
                     raise LostRaceError
 
     def _asks(
@@ -113,15 +116,19 @@ class Session:
         by_ask: bool,
         fixed: Space | None,
         tags: Mapping[str, Any] | None,
+        params: Mapping[str, Any] | None,
         released: bool,
         n: int,
     ) -> tuple[list[ev.Event], list[tuple[ev.Event, Given | None]]]:
         """The ``ask`` events of up to ``n`` trials with what they start with, and what must stand before them."""
         fold, position = self.log.fold, self.log.position
-        numbers = fold.waiting(n, released=released)
-        fresh = [] if released else list(range(fold.n_trials, fold.n_trials + n - len(numbers)))
-        proposals = self.proposer.ask(fold, fresh, fixed) if fresh else []
-        numbers += fresh[: len(proposals)]
+        if params is None:
+            numbers = fold.waiting(n, released=released)
+            fresh = [] if released else list(range(fold.n_trials, fold.n_trials + n - len(numbers)))
+            proposals = self.proposer.ask(fold, fresh, fixed) if fresh else []
+            numbers += fresh[: len(proposals)]
+        else:
+            numbers, proposals = [fold.n_trials], []
         if not numbers:
             raise self.proposer.exhausted()
         before: list[ev.Event] = []
@@ -137,8 +144,9 @@ class Session:
             if waiting is not None and waiting.attempt:
                 given: Given | None = None  # an earlier attempt's configuration stands, also if it has no names yet
             else:
-                proposal = Proposal({}) if waiting is not None else proposals[number - fold.n_trials]
-                new, given = self.proposer.fill(event, fold, waiting, fixed, tags, proposal)
+                chosen = params if waiting is None else waiting.fixed
+                proposal = Proposal({}) if chosen is not None else proposals[number - fold.n_trials]
+                new, given = self.proposer.fill(event, fold, chosen, fixed, tags, proposal)
                 before += [e for e in new if e not in before]
             asks.append((event, given))
         return before, asks
@@ -173,6 +181,7 @@ class Session:
         if held.reports:  # told by number, added with reports, or attempted again from a later step
             trial._reported, trial._metrics = self.log.fold.reports(held)
             trial._last_step = max(trial._reported, default=0)
+            trial._computed = max(trial._metrics.get(SECONDS, {}).values(), default=0.0)
         trial.study = self.study
         self.live[held.number] = trial
         if by_ask:
@@ -226,15 +235,36 @@ class Session:
         """A function objective cannot be paused, so PAUSE ends it too."""
         return self.verdict(trial) is not Verdict.GO
 
+    @property
+    def judges(self) -> bool:
+        """Whether the stopping rule can judge trials of this study."""
+        return len(self.log.fold.directions) == 1 or self.pruner.several_objectives
+
     def verdict(self, trial: Trial) -> Verdict:
-        """The stopping rule's word on what was reported so far."""
+        """The stopping rule's word on what was reported so far.
+
+        Raises:
+            NotImplementedError: the rule judges by one objective, and the study has several.
+        """
         with self.log.lock:
-            if len(self.log.fold.directions) > 1:
-                raise NotImplementedError("Stopping rules are not supported for several objectives yet.")
+            if not self.judges:
+                raise NotImplementedError(
+                    f"{type(self.pruner).__name__} judges by one objective, but this study has "
+                    f"{len(self.log.fold.directions)}."
+                )
+            if self.pruner.resource == SECONDS:
+                self._clock(trial)
             self.log.sync()
             verdict = self.pruner.verdict(self.snapshot(), self._row(trial))
             trial._ruled_at = None if verdict is Verdict.GO else self.log.position
             return verdict
+
+    @staticmethod
+    def _clock(trial: Trial) -> None:
+        """Report how long the trial has computed, unless the objective has."""
+        for step in [*trial._reported][-1:]:
+            if step not in trial._metrics.get(SECONDS, {}):
+                trial.report_metric(SECONDS, trial._computed + time.monotonic() - trial._since, step)
 
     def snapshot(self) -> History:
         """The history, and in it what this process's trials have reported and the log does not have yet."""

@@ -30,7 +30,9 @@ class Sharing(Kit):
                 place.meet(processes, message)
             acknowledged = [[int(position) for position in place.finish(process)] for process in processes]
             store = place.open()
-            (study,) = store.studies()
+            studies = store.studies()
+            assert len(studies) == 1
+            (study,) = studies
             records = store.read(study.id)
             check_shares(records, {worker: len(positions) for worker, positions in enumerate(acknowledged)}, "worker")
             for worker, positions in enumerate(acknowledged):

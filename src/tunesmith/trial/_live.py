@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import threading
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, Protocol
@@ -113,6 +114,8 @@ class Trial(BaseTrial):
         self._history: Any = None  # what was known when it was claimed
         self._ruled_at: int | None = None  # where in the log the stopping rule looked when it last said PAUSE or STOP
         self._last_values: list[float] | None = None  # of the last yield
+        self._computed = 0.0  # seconds, up to the last pause
+        self._since = time.monotonic()  # when it went on
         self._constraints: dict[str, float] = {}
         self.pending = Pending()
         self._mutex = threading.Lock()  # another thread may write what is pending while the objective adds to it
