@@ -27,6 +27,13 @@ class Column:
         self.n = 0
         self._fill = fill
 
+    @classmethod
+    def of(cls, data: NDArray[Any], fill: Any = 0) -> Column:
+        """A column that holds these rows."""
+        column = cls(data.dtype, fill=fill)
+        column.data, column.n = data, len(data)
+        return column
+
     def _resized(self, rows: int, width: int | None) -> None:
         shape = (rows,) if width is None else (rows, width)
         data = np.full(shape, self._fill, self.data.dtype)
@@ -40,7 +47,7 @@ class Column:
         """Make room for one more row and return its index; the row holds the fill value."""
         row = self.n
         if row == len(self.data):
-            self._resized(2 * row, None if self.data.ndim == 1 else self.data.shape[1])
+            self._resized(max(16, 2 * row), None if self.data.ndim == 1 else self.data.shape[1])
         self.n = row + 1
         return row
 

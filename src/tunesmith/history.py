@@ -6,7 +6,7 @@ import contextlib
 import copy
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -51,6 +51,7 @@ class OpenRow:
         metrics: name -> step -> value of what else was reported; further objectives are ``"values_1"`` and so on.
         tags: the sampler's and scheduler's bookkeeping.
         start: microseconds since 1970 (UTC) of the first claim, 0 before it.
+        saved: the step that the trial has saved its state at last; None if it has not.
     """
 
     number: int
@@ -60,6 +61,7 @@ class OpenRow:
     metrics: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     tags: Mapping[str, Any] = field(default_factory=dict)
     start: int = 0
+    saved: int | None = None
 
 
 class Memo(Protocol):
@@ -266,6 +268,11 @@ class History:
         """(n,) sum of the positive constraint values; 0 is feasible (also when a trial has no constraints)."""
         return frozen(self._violation, self.n)
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Names of the bookkeeping columns."""
+        return tuple(self._tags)
+
     def tag(self, name: str) -> FloatArray:
         """A bookkeeping column: (n,) for numbers, (n, k) for lists of up to k; NaN where a trial has no such tag."""
         if name not in self._tags:
@@ -307,6 +314,12 @@ class History:
         other = copy.copy(self)
         other.open = tuple([rows.get(row.number, row) for row in self.open])
         return other
+
+    def remade(self, open_rows: tuple[OpenRow, ...], table: Table) -> History:
+        """A snapshot of the same study in which other trials are finished, or the same ones otherwise.
+
+        Nothing that was computed from this one holds for it."""
+        return History(replace(self._shape, memos=Memos()), self.n_trials, open_rows, table)
 
     # -- derived ------------------------------------------------------------------------------------------------
 

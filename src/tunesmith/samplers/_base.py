@@ -42,10 +42,14 @@ class BaseSampler(ABC):
         singly: whether proposals look at no result, only at which configurations there are already, so that a batch is
             asked for one by one, each with its own trial's generator and the ones before it as running trials. Trial
             k is then the same in whatever batch it comes.
+        by_level: whether the method learns from trials that are paused, too, and so is shown a history in which they
+            are finished (:mod:`tunesmith.levels`). Where its state is in its own proposals, or in their order, it is
+            better off with those that ended.
     """
 
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     singly: ClassVar[bool] = False
+    by_level: ClassVar[bool] = False
 
     @abstractmethod
     def propose(self, space: Space, history: History, rng: np.random.Generator, n: int) -> list[Proposal]:

@@ -63,6 +63,11 @@ class Wrapper(BaseSampler):
         return self.inner.singly
 
     @property
+    def by_level(self) -> bool:  # type: ignore[override]
+        """As the wrapped sampler."""
+        return self.inner.by_level
+
+    @property
     def finite(self) -> bool:
         """As the wrapped sampler."""
         return self.inner.finite

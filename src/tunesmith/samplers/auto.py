@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -146,6 +146,7 @@ class AutoSampler(BaseSampler):
         InvalidTypeError, InvalidValueError: ``jobs`` is no positive integer.
     """
 
+    by_level: ClassVar[bool] = True
     jobs: int = 1
     deterministic_objective: bool = False
     seed: int | None = None

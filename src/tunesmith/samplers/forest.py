@@ -71,6 +71,7 @@ class RandomForestSampler(BaseSampler):
     """
 
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"forest": {}, "random-forest": {}}
+    by_level: ClassVar[bool] = True
 
     n_startup_trials: int = 8
     n_estimators: int = 10

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -73,6 +73,7 @@ class GPSampler(BaseSampler):
         InvalidValueError: an impossible argument; a study with several objectives.
     """
 
+    by_level: ClassVar[bool] = True
     seed: int | None = None
     independent_sampler: BaseSampler | None = None
     n_startup_trials: int = 5

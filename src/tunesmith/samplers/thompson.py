@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -67,6 +67,7 @@ class ThompsonSampler(BaseSampler):
     n_startup_trials: int = 6
     features: int = 128
     transform: str = "rank"
+    by_level: ClassVar[bool] = True
     seed: int | None = None
 
     def __post_init__(self) -> None:

@@ -108,6 +108,7 @@ class TPESampler(BaseSampler):
     seed: int | None = None
 
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"tpe-multivariate": {"multivariate": True}}
+    by_level: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         whole("n_startup_trials", self.n_startup_trials, 0)

@@ -7,10 +7,12 @@ from typing import Any
 
 from tunesmith import events as ev
 from tunesmith import logging
+from tunesmith.curves import STEP
 from tunesmith.distributions import BaseDistribution, choice_to_json
 from tunesmith.exceptions import SearchSpaceExhaustedError
 from tunesmith.fold import Fold
-from tunesmith.history import OpenRow
+from tunesmith.history import History, OpenRow
+from tunesmith.levels import levelled
 from tunesmith.numerics.streams import stream
 from tunesmith.samplers import BaseSampler, Proposal
 from tunesmith.space import Space
@@ -28,11 +30,15 @@ class Proposer:
     Args:
         sampler: the search method.
         declared: the space given at ``create_study``, or ``None`` when it grows with the names the objective uses.
+
+    Attributes:
+        resource: what the stopping rule counts budgets in.
     """
 
     def __init__(self, sampler: BaseSampler, declared: Space | None) -> None:
         self.sampler = sampler
         self.declared = declared
+        self.resource = STEP
         self._grown = Space()
         self._grown_at = (0, -1)
 
@@ -87,7 +93,7 @@ class Proposer:
             return Proposal({})
         try:
             rng = stream(fold.meta["seed"], number)
-            return Proposal(self.sampler.complete(given, space, fold.history(), rng))
+            return Proposal(self.sampler.complete(given, space, self._seen(fold), rng))
         except (ValueError, TypeError, OverflowError) as error:
             _logger.warning("Trial %d: %r cannot complete the given %r: %s", number, self.sampler, given, error)
             return Proposal({})
@@ -100,7 +106,7 @@ class Proposer:
         same in whatever batch it comes.
         """
         space = fixed if fixed is not None else self.space(fold)
-        seed, history = fold.meta["seed"], fold.history()
+        seed, history = fold.meta["seed"], self._seen(fold)
         if len(numbers) == 1 or not self.sampler.singly:
             return self.sampler.propose(space, history, stream(seed, numbers[0]), len(numbers))[: len(numbers)]
         found: list[Proposal] = []
@@ -110,6 +116,10 @@ class Proposer:
             expected = [OpenRow(number, TrialState.RUNNING, p.params, tags=p.tags) for p in proposals]
             history = history.expecting(expected)
         return found
+
+    def _seen(self, fold: Fold) -> History:
+        """What the sampler is shown."""
+        return levelled(fold.history(), self.resource) if self.sampler.by_level else fold.history()
 
     def exhausted(self) -> SearchSpaceExhaustedError:
         """The sampler has nothing left to propose."""

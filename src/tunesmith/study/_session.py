@@ -122,6 +122,7 @@ class Session:
     ) -> tuple[list[ev.Event], list[tuple[ev.Event, Given | None]]]:
         """The ``ask`` events of up to ``n`` trials with what they start with, and what must stand before them."""
         fold, position = self.log.fold, self.log.position
+        self.proposer.resource = self.pruner.resource
         if params is None:
             numbers = fold.waiting(n, released=released)
             fresh = [] if released else list(range(fold.n_trials, fold.n_trials + n - len(numbers)))
