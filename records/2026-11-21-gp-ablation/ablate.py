@@ -94,6 +94,7 @@ def one_search(starts: int) -> None:
 
 
 VARIANTS = {
+
     "default": lambda: None,
     "outputs: normal scores": lambda: outputs("rank"),
     "outputs: logarithm": lambda: outputs("log"),
@@ -106,6 +107,7 @@ VARIANTS = {
     "noise: exp(-3)": lambda: noise(-3.0),
     "noise: exp(-5)": lambda: noise(-5.0),
     "start: 3": lambda: None,
+    "start: 3 and 1.0 sqrt(d)": lambda: lengthscale(0.0, 1.0),
     "start: 8": lambda: None,
     "start: 10": lambda: None,
     "acquisition: LCB, beta 1": lambda: confidence(1.0),
@@ -117,7 +119,7 @@ VARIANTS = {
 
 def run(name: str, seeds: range) -> None:
     VARIANTS[name]()
-    method = "gp" + (json.dumps({"n_startup_trials": int(name[7:])}) if name.startswith("start: ") else "")
+    method = "gp" + (json.dumps({"n_startup_trials": int(name[7:9])}) if name.startswith("start: ") else "")
     path = FOLDER / f"{name.replace(' ', '_').replace(':', '')}.jsonl"
     path.parent.mkdir(exist_ok=True)
     done = {(line["table"], line["seed"]) for line in map(json.loads, path.read_text().splitlines())} if path.exists() else set()
