@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith._plugins import Room
-from tunesmith.pruners._base import BasePruner, Continue, Idle, Schedule, Start, Verdict
+from tunesmith.pruners._base import BasePruner, Continue, Idle, Schedule, Start, Stop, Verdict
 
 __all__ = [
-    "BasePruner", "Continue", "Idle", "Schedule", "Start", "Verdict", "available", "from_spec", "get_pruner",
+    "BasePruner", "Continue", "Idle", "Schedule", "Start", "Stop", "Verdict", "available", "from_spec", "get_pruner",
     "known_names",
 ]  # fmt: skip
 
