@@ -35,12 +35,13 @@ _HOME = {
     "minimize": "study", "FrozenTrial": "trial", "Trial": "trial", "TrialState": "trial", "create_trial": "trial",
 }  # fmt: skip
 _MODULES = {
-    "advice", "cli", "compare", "distributions", "events", "exceptions", "executors", "history", "integrations",
-    "logging", "numerics", "pruners", "samplers", "space", "storages", "study", "testing", "train", "trial",
+    "advice", "artifacts", "cli", "compare", "curves", "distributions", "events", "exceptions", "executors", "history",
+    "integrations", "levels", "logging", "numerics", "pruners", "samplers", "space", "storages", "study", "terminator",
+    "testing", "train", "trial",
 }  # fmt: skip
 
 #: Rooms of Optuna that are not there yet.
-_NOT_YET = {"artifacts", "importance", "integration", "search_space", "terminator", "visualization"}
+_NOT_YET = {"importance", "integration", "search_space", "visualization"}
 
 __all__ = [
     "Categorical", "Float", "FrozenTrial", "History", "Int", "Space", "Study", "Trial", "TrialPruned", "TrialState",

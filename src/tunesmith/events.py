@@ -16,15 +16,18 @@ where a number is expected. Times are microseconds since 1970 in UTC.
 - ``ask``: ``n``, ``k`` token, ``t``: claim a trial. ``at`` is the position the proposal was computed from (late values
   too), ``s`` its space id and ``p`` its values (numbers; of a choice its index; null where a parameter is not active),
   ``f`` fixed values without a known distribution, ``g`` tags (numbers or lists of numbers), ``o`` 1 if made by
-  ``study.ask()`` (then it is never released on its own), ``from`` as in ``resume``. ``a`` is 0
+  ``study.ask()`` (then it is never released on its own), ``from`` as in ``resume``. ``src`` (``[number, attempt, step,
+  token]``) is the state of another trial that this one begins with; ``from`` is its step then. ``a`` is 0
   for a new trial, and of one that waits the attempt that this will be: the claim is void if that is not so (any more).
 - ``up``: ``n``, ``k``, ``t`` and a change of a running trial: ``l`` late parameters (``[space id, values]``), ``r``
   reports (``[step, value]``; ``[step, value, i]`` of objective ``i > 0``; ``[step, value, name]`` of another metric),
-  ``ua`` user attributes, ``c`` constraints.
+  ``ua`` user attributes, ``c`` constraints, ``sv`` the step that the trial's state was saved at (the file is beside the
+  log; its name is made of the trial's number, attempt and token, and the step).
 - ``tell``: as ``up``, and ``st`` state, ``y`` values, ``x`` names proposed but not used, ``why`` it failed.
 - ``pause``: as ``up``: the trial is PAUSED.
-- ``resume``: ``n``, ``k`` the new token, ``t``: a PAUSED trial runs again; ``again`` 1: anew, keeping its reports up to
-  the step ``from`` (default: none of them).
+- ``resume``: ``n``, ``k`` the new token, ``t``: a PAUSED trial runs again; ``again`` 1: another attempt, which begins
+  with the state of step ``from`` (void if that is not its last one) and keeps the reports up to it (default: from the
+  start, keeping none).
 - ``release``: as ``up``: an interrupted trial goes back to WAITING; ``free`` 1: the attempt does not count.
 - ``add``: ``n`` the first number, ``trials``: whole trials with ``st``, ``y``, ``t0``, ``t``, ``s``, ``p``, ``r``,
   ``ua``, ``c``, ``f``, ``g`` as above, ``a`` the attempt, and ``sa`` (system attributes); all or none are added.

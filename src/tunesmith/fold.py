@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from tunesmith._table import Table
 from tunesmith.distributions import BaseDistribution, choice_from_json
@@ -21,12 +21,22 @@ from tunesmith.trial._state import TrialState
 Part = tuple[str, list[Any]]  # (space id, values as they stand in the event)
 
 
+class Saved(NamedTuple):
+    """A state that was saved: of which trial, in which attempt, after which step, and under which token."""
+
+    number: int
+    attempt: int
+    step: int
+    token: str
+
+
 class OpenTrial:
     """A trial that is not finished.
 
     ``enqueued`` is what a user asked for (``None`` for others), ``fixed`` that and what the sampler gave under names
     that are not known yet. ``times`` are those of the reports. ``row`` is what a history shows of it, until it changes.
-    ``spared`` is the number of attempts that ended through no fault of the trial.
+    ``spared`` is the number of attempts that ended through no fault of the trial. ``saved`` is the last state that the
+    trial has saved, ``source`` the one of another trial that it began with.
     """
 
     __slots__ = (
@@ -40,6 +50,8 @@ class OpenTrial:
         "parts",
         "reports",
         "row",
+        "saved",
+        "source",
         "spared",
         "start",
         "state",
@@ -67,6 +79,13 @@ class OpenTrial:
         self.constraints: dict[str, float] = {}
         self.by_ask = False
         self.at: int | None = None
+        self.saved: Saved | None = None
+        self.source: Saved | None = None
+
+    @property
+    def state_of(self) -> Saved | None:
+        """The state that another attempt goes on from."""
+        return self.saved or self.source
 
 
 class Fold:
@@ -276,6 +295,8 @@ class Fold:
             _rewind(trial, event)
         else:
             trial.start = event["t"]
+        if "src" in event:
+            trial.source = Saved(*event["src"])
         trial.attempt += 1
         if "s" in event:
             trial.parts = [self._part(event["s"], event["p"])]
@@ -308,6 +329,8 @@ class Fold:
             trial.user_attrs.update({k: attr_from_json(v) for k, v in event["ua"].items()})
         if "c" in event:
             trial.constraints.update({k: float(v) for k, v in event["c"].items()})
+        if "sv" in event and trial.token is not None:
+            trial.saved = Saved(trial.number, trial.attempt, int(event["sv"]), trial.token)
 
     def _update(self, event: Event) -> bool:
         trial = self._held(event)
@@ -328,11 +351,14 @@ class Fold:
         trial = self.open.get(event["n"])
         if trial is None or trial.state != TrialState.PAUSED:
             return False
+        if "from" in event and (trial.state_of is None or trial.state_of.step != event["from"]):
+            return False  # it has gone on, and has paused once more
         trial.state = TrialState.RUNNING
         trial.token = event["k"]
         trial.row = None
         if event.get("again"):
             trial.attempt += 1
+            trial.spared += 1 if "from" in event else 0
             _rewind(trial, event)
         return True
 
@@ -442,7 +468,8 @@ class Fold:
         params, _ = self.params(trial.parts)
         reports, metrics = self.reports(trial)
         given = {**trial.fixed, **params}
-        trial.row = OpenRow(trial.number, trial.state, given, reports, metrics, trial.tags, trial.start)
+        saved = None if trial.saved is None else trial.saved.step
+        trial.row = OpenRow(trial.number, trial.state, given, reports, metrics, trial.tags, trial.start, saved)
         return trial.row
 
     def reports(self, trial: OpenTrial) -> tuple[dict[int, float], dict[str, dict[int, float]]]:
@@ -463,8 +490,10 @@ def _newer(version: Any) -> NewerFormatError:
 
 
 def _rewind(trial: OpenTrial, event: Event) -> None:
-    """Another attempt keeps the reports up to the step ``from``."""
+    """Another attempt keeps the reports up to the step ``from``; without it there is no state any more."""
     last = event.get("from")
+    if last is None:
+        trial.saved = trial.source = None
     kept = [i for i, r in enumerate(trial.reports) if last is not None and r[0] <= last]
     trial.reports, trial.times = [trial.reports[i] for i in kept], [trial.times[i] for i in kept]
 

@@ -12,7 +12,7 @@ import tunesmith as ts
 from tunesmith.curves import curves
 from tunesmith.history import History, OpenRow
 from tunesmith.levels import levelled
-from tunesmith.pruners import BasePruner, Start, Verdict
+from tunesmith.pruners import BasePruner, Verdict
 from tunesmith.samplers import BaseSampler, Proposal
 from tunesmith.space import Space
 from tunesmith.trial import TrialState
@@ -139,7 +139,7 @@ def test_only_who_asks_for_it_is_shown_paused_trials_as_finished(by_level, monke
 
     study = ts.create_study(space=Space({"x": ts.Float(0.0, 1.0)}), sampler=Spy(), pruner=PauseAt((1,)))
     study.optimize(objective, n_trials=4)
-    assert SEEN == ([(0, 0), (1, 0), (2, 0), (3, 0)] if by_level else [(0, 0), (0, 1), (0, 2), (0, 3)])
+    assert ([(0, 0), (1, 0), (2, 0), (3, 0)] if by_level else [(0, 0), (0, 1), (0, 2), (0, 3)]) == SEEN
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "forest", "thompson"])

@@ -82,7 +82,7 @@ def test_another_seed_for_a_study_that_has_one_is_said(records: list[python_logg
     assert any("the given one (5) is ignored" in record.getMessage() for record in records)
 
 
-@pytest.mark.parametrize("name", ["visualization", "importance", "artifacts", "terminator", "integration"])
+@pytest.mark.parametrize("name", ["visualization", "importance", "integration"])
 def test_rooms_that_are_not_there_yet_say_so(name: str) -> None:
     with pytest.raises(AttributeError, match=f"tunesmith has no `{name}` yet"):
         getattr(tunesmith, name)

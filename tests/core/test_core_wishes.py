@@ -312,3 +312,35 @@ class TestWhatRulesSee:
         assert {e["e"] for e in events} >= {"pause", "resume"}
         assert ["at" in e for e in events if e["e"] == "tell"] == [False, False]
         assert all("t" in e for e in events if "n" in e)
+
+
+@dataclass(frozen=True)
+class ContinuesAnother(BasePruner):
+    """Wants to go on with a trial that is complete."""
+
+    def verdict(self, history: History, trial: OpenRow) -> Verdict:
+        return Verdict.GO
+
+    def schedule(self, history: History) -> Schedule:
+        return Continue(0) if history.n else Start()
+
+
+def test_a_wish_for_a_trial_that_is_not_paused_is_an_error():
+    study = tunesmith.create_study(pruner=ContinuesAnother())
+    with pytest.raises(
+        ValueError, match="ContinuesAnother has a wish for trial 0, which is not open; it must be PAUSED"
+    ):
+        study.optimize(lambda trial: 1.0, n_trials=2)
+
+
+def test_an_objective_that_the_study_does_not_have_is_refused():
+    def objective(trial):
+        yield 1, (0.5, 0.25)
+
+    study = tunesmith.create_study()
+    with pytest.raises(ValueError, match="reports objective 1 at step 1, but its study has 1"):
+        study.optimize(objective, n_trials=1)
+    assert study.trials[0].state.name == "FAIL"
+    for index in (-1, 0, 1):
+        with pytest.raises(ValueError, match=f"reports objective {index} at step 4"):
+            study.ask().report_objective(index, 2.0, 4)

@@ -3,6 +3,9 @@
 from tunesmith.executors._base import BaseExecutor, Host, Work
 from tunesmith.executors.inline import InlineExecutor
 from tunesmith.executors.lanes import LaneExecutor
+from tunesmith.executors.simulator import Heard, SimulatorExecutor
 from tunesmith.executors.threads import ThreadExecutor
 
-__all__ = ["BaseExecutor", "Host", "InlineExecutor", "LaneExecutor", "ThreadExecutor", "Work"]
+__all__ = [
+    "BaseExecutor", "Heard", "Host", "InlineExecutor", "LaneExecutor", "SimulatorExecutor", "ThreadExecutor", "Work",
+]  # fmt: skip

@@ -32,6 +32,7 @@ def evaluate(host: Host, work: Work) -> None:
             result = host.objective(trial)
             generator = result if inspect.isgenerator(result) else None
         if generator is not None:
+            trial._yields = True
             verdict, result = _drive(host, generator, trial)
             if verdict is Verdict.PAUSE:
                 return host.paused(trial, generator)

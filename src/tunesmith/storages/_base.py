@@ -70,6 +70,14 @@ class BaseStorage(abc.ABC):
     understands: ClassVar[str] = ""
     """The storage strings that :meth:`from_string` understands, for the message of those that nobody does."""
 
+    @property
+    def file(self) -> str | None:
+        """The absolute path of the one file that holds everything; None if there is none.
+
+        What belongs to studies and is no record (states of trials) is kept beside it.
+        """
+        return None
+
     @classmethod
     def from_string(cls, storage: str) -> BaseStorage | None:
         """The store that the user's string means, or None if it is not for this backend.

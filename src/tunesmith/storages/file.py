@@ -74,6 +74,11 @@ class JournalStorage(BaseStorage):
         with self._backend.mutex:
             self._catch_up()
 
+    @property
+    def file(self) -> str:
+        """See :attr:`BaseStorage.file`."""
+        return self._backend.path
+
     @classmethod
     def from_string(cls, storage: str) -> JournalStorage | None:
         """A path ending in ``.jsonl``."""

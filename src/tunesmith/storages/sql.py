@@ -158,6 +158,11 @@ class RDBStorage(BaseStorage):
             self._release()
             raise
 
+    @property
+    def file(self) -> str | None:
+        """See :attr:`BaseStorage.file`; None for a database in memory."""
+        return self._path
+
     @classmethod
     def from_string(cls, storage: str) -> RDBStorage | None:
         """A ``sqlite:`` URL."""

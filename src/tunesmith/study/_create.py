@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 import platform
 import uuid
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from tunesmith import events as ev
 from tunesmith import logging
 from tunesmith._version import __version__
+from tunesmith.artifacts import states_of
 from tunesmith.distributions import BaseDistribution
 from tunesmith.exceptions import (
     DuplicatedStudyError,
@@ -31,6 +33,7 @@ from tunesmith.storages import BaseStorage, get_storage
 from tunesmith.study._direction import StudyDirection, parse_directions
 from tunesmith.study._log import StudyLog
 from tunesmith.study._settings import Objective
+from tunesmith.study._states import folder_of
 from tunesmith.study._study import Study
 from tunesmith.trial import FrozenTrial, TrialState
 
@@ -49,6 +52,7 @@ def create_study(
     seed: int | None = None,
     space: Space | Mapping[str, BaseDistribution] | None = None,
     budget: int | None = None,
+    artifacts: str | os.PathLike[str] | None = None,
 ) -> Study:
     """Make a study.
 
@@ -64,6 +68,8 @@ def create_study(
             is given, a fresh one. The log keeps it.
         space: declare the parameters (and their conditions) at once; otherwise they are learnt from the objective.
         budget: number of trials you plan; some methods divide their work by it.
+        artifacts: a folder for what ``trial.save`` writes, that all workers of the study share; it is not in the log.
+            Default: beside the file of the storage, ``study.db.states``; of a study in memory, in memory.
 
     Raises:
         DuplicatedStudyError: the name is taken and ``load_if_exists`` is false.
@@ -72,6 +78,7 @@ def create_study(
     signs = [d.sign for d in parse_directions(direction, directions)]
     chosen, rule = get_sampler(sampler), get_pruner(pruner)
     declared = space if isinstance(space, Space) or space is None else Space(space)
+    folder = folder_of(artifacts)
     event: ev.Event = {
         "e": "study", "v": ev.VERSION, "directions": signs, "seed": _seed(seed, chosen),
         "versions": {"tunesmith": __version__, "numpy": np.__version__, "python": platform.python_version()},
@@ -111,7 +118,7 @@ def create_study(
             _logger.warning("The study %r has another %s (%s); the given one is ignored.", name, what, known)
     existing = len(log.fold.where) > 0 or log.fold.meta is not event
     return Study(name, log, chosen if sampler is not None or not existing else None,
-                 rule if pruner is not None or not existing else None)  # fmt: skip
+                 rule if pruner is not None or not existing else None, artifacts=folder)  # fmt: skip
 
 
 def _name(name: Any) -> str:
@@ -166,6 +173,7 @@ def load_study(
     storage: str | BaseStorage,
     sampler: str | BaseSampler | None = None,
     pruner: str | BasePruner | None = None,
+    artifacts: str | os.PathLike[str] | None = None,
 ) -> Study:
     """Load a study.
 
@@ -175,11 +183,12 @@ def load_study(
         sampler: by default the one the study was made with, with its arguments. The study keeps its seed: another
             one is ignored with a warning.
         pruner: likewise.
+        artifacts: the folder given to :func:`create_study`, if there was one.
 
     Raises:
         StudyNotFoundError: (a ``KeyError``) no such study. InvalidValueError: ``None`` and several studies.
     """
-    store = get_storage(storage)
+    store, folder = get_storage(storage), folder_of(artifacts)
     if study_name is None:
         names = [r.name for r in store.studies()]
         if len(names) != 1:
@@ -197,13 +206,27 @@ def load_study(
     chosen = None if sampler is None else get_sampler(sampler)
     if chosen is not None:
         _check_seed(study_name, log, chosen)
-    return Study(study_name, log, chosen, None if pruner is None else get_pruner(pruner))
+    return Study(study_name, log, chosen, None if pruner is None else get_pruner(pruner), artifacts=folder)
 
 
-def delete_study(*, study_name: str, storage: str | BaseStorage) -> None:
-    """Delete a study and its trials; ``StudyNotFoundError`` if there is none of that name."""
-    store = get_storage(storage)
-    store.delete(_find(store, study_name))
+def delete_study(
+    *, study_name: str, storage: str | BaseStorage, artifacts: str | os.PathLike[str] | None = None
+) -> None:
+    """Delete a study with its trials and their saved states.
+
+    Args:
+        study_name: its name.
+        storage: as for :func:`create_study`.
+        artifacts: the folder given to :func:`create_study`, if there was one.
+
+    Raises:
+        StudyNotFoundError: there is none of that name.
+    """
+    store, folder = get_storage(storage), folder_of(artifacts)
+    study_id = _find(store, study_name)
+    store.delete(study_id)
+    with contextlib.suppress(InvalidValueError):  # no place of its own: states are in a folder that is not given here
+        states_of(store, folder).remove(study_id)
 
 
 def copy_study(
@@ -215,6 +238,7 @@ def copy_study(
 ) -> None:
     """Copy a study's log record by record; the copy goes on exactly as the original would.
 
+    Saved states of trials are not copied: those trials begin again.
     Copied is all or nothing, unless this process is killed: then what it has copied is a study of that name.
 
     Raises:
@@ -302,7 +326,7 @@ def get_all_study_summaries(storage: str | BaseStorage, include_best_trial: bool
     return summaries
 
 
-_RUN = ("timeout", "n_jobs", "catch", "callbacks", "gc_after_trial", "show_progress_bar", "keep_paused")
+_RUN = ("timeout", "n_jobs", "catch", "callbacks", "gc_after_trial", "show_progress_bar", "keep_paused", "max_paused")
 
 
 def minimize(
@@ -348,26 +372,3 @@ def suggest_all(trial: Any, space: Space) -> dict[str, Any]:
         if space.holds(name, params):
             params[name] = trial._suggest(name, space[name])
     return {name: params[name] for name in space if name in params}
-
-
-class MaxTrialsCallback:
-    """Stop ``optimize`` when the study has ``n_trials`` trials in the given states, over all processes.
-
-    Args:
-        n_trials: how many.
-        states: the states that count; ``None`` counts all.
-    """
-
-    def __init__(self, n_trials: int, states: Container[TrialState] | None = (TrialState.COMPLETE,)) -> None:
-        self._n_trials = n_trials
-        self._states = states
-
-    def __call__(self, study: Study, trial: FrozenTrial) -> None:
-        history = study.history
-        if self._states is None:
-            count = history.n_trials
-        else:
-            states = [*history.state.tolist(), *(t.state for t in history.open)]
-            count = sum(TrialState(s) in self._states for s in states)
-        if count >= self._n_trials:
-            study.stop()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tunesmith import events as ev
 from tunesmith.fold import OpenTrial
 from tunesmith.study._log import StudyLog
+from tunesmith.study._states import gained
 from tunesmith.study._values import last_report
 from tunesmith.study._worker import is_dead, same_process
 from tunesmith.trial import TrialState
@@ -60,6 +61,7 @@ def sweep(session: Session, *, own: bool = False, others: bool = False) -> int:
 def end_paused(log: StudyLog) -> None:
     """PAUSED trials whose process is gone become PRUNED with their last value, as if it had ended them itself.
 
+    Those that have saved their state stay PAUSED: whoever optimizes next may continue them.
     While others still work, their rule may want these trials; the last one to end does this.
     """
     with log.lock:
@@ -69,7 +71,7 @@ def end_paused(log: StudyLog) -> None:
             return
         for held in open_trials:
             worker = log.fold.holder(held)
-            if held.state == TrialState.PAUSED and worker is not None and is_dead(worker):
+            if held.state == TrialState.PAUSED and not held.saved and worker is not None and is_dead(worker):
                 event: ev.Event = {"e": "tell", "st": int(TrialState.PRUNED), "n": held.number, "k": held.token}
                 values = last_report(log.fold.reports(held)[0], len(log.fold.directions))
                 if values is not None:
@@ -80,7 +82,9 @@ def end_paused(log: StudyLog) -> None:
 def _give_back(log: StudyLog, held: OpenTrial) -> None:
     base = {"n": held.number, "k": held.token, "t": ev.now()}
     lost = held.attempt - held.spared
-    if lost >= ATTEMPTS:
+    if gained(held):  # the next attempt begins further on
+        log.append([{"e": "release", "free": 1, **base}])
+    elif lost >= ATTEMPTS:
         log.append([{"e": "tell", "st": int(TrialState.FAIL), "why": why_failed(lost), **base}])
     else:
         log.append([{"e": "release", **base}])

@@ -20,9 +20,9 @@ from tunesmith.exceptions import (
     TrialPruned,
 )
 from tunesmith.executors import BaseExecutor, Work
-from tunesmith.executors._evaluate import close
-from tunesmith.pruners import Continue, Idle, Start, Verdict
-from tunesmith.study._gone import end_paused, sweep
+from tunesmith.pruners import Continue, Idle, Start, Stop, Verdict
+from tunesmith.study._gone import sweep
+from tunesmith.study._paused import PausedTrials
 from tunesmith.study._progress import NoProgress, Progress
 from tunesmith.study._session import LostRaceError
 from tunesmith.study._settings import Settings
@@ -51,6 +51,9 @@ class Loop:
         self.begin = time.monotonic()
         self._abort = False
         self._resumes: Callable[[Any], bool] = inspect.isgenerator
+        self._paused = PausedTrials(
+            self.session, study._paused, settings.max_paused, lambda kept: self._resumes(kept), self._prune
+        )
 
     def run(self, executor: BaseExecutor) -> None:
         """Evaluate until done; whatever happens, no trial of this loop is left RUNNING."""
@@ -77,8 +80,10 @@ class Loop:
                 last = session.loops == 0
                 if last:
                     sweep(session, own=True)
-            if last and not self.settings.keep_paused:
-                self._end_paused()
+            if last:
+                if not self.settings.keep_paused:
+                    self._paused.end()
+                session.states.tidy_finished()
 
     @property
     def objective(self) -> Callable[[Trial], Any]:
@@ -113,6 +118,12 @@ class Loop:
 
     def take(self, n: int = 1, *, wait: bool = True) -> list[Work]:
         """Up to ``n`` trials, new ones or paused ones to continue; see :class:`~tunesmith.executors.Host`."""
+        try:
+            return self._take(n, wait)
+        finally:
+            self._after_stopped()
+
+    def _take(self, n: int, wait: bool) -> list[Work]:
         while not self._over:
             with self.session.log.lock:
                 if self._over:  # stopped while this worker waited for the lock
@@ -136,6 +147,7 @@ class Loop:
                 if self.busy == 0 and not self._freed() and not self._others_run():
                     _logger.warning("%r waits, but no trial is running; the loop ends.", self.session.pruner)
                     return []
+            self._after_stopped()
             self.session.wait(WAIT_SECONDS)
         return []
 
@@ -159,18 +171,29 @@ class Loop:
         if self._may_start() and self.session.log.fold.next_waiting(released=True) is not None:
             return self._start({}, n, released=True)
         rest = Idle.DONE
-        wishes = self.session.pruner.schedule(self.session.snapshot())
-        for wish in (wishes,) if isinstance(wishes, (Start, Continue, Idle)) else wishes:
+        for wish in self._wishes():
             if isinstance(wish, Idle):
                 return wish
             if isinstance(wish, Start):
                 if self._may_start():
                     return self._begin(wish, n)
-            elif not self.session.elsewhere(wish.number):
+            elif not self.session.elsewhere(self._paused.one(wish.number)):
                 return [self._continue(wish.number)]
             else:
                 rest = Idle.WAIT  # its own worker will go on with it
         return rest
+
+    def _wishes(self) -> Iterator[Start | Continue | Idle]:
+        """What the rule wants next, in order of preference; after each trial that it wants to end it is asked anew."""
+        while True:
+            wishes = self.session.pruner.schedule(self.session.snapshot())
+            for wish in (wishes,) if isinstance(wishes, (Start, Continue, Stop, Idle)) else wishes:
+                if isinstance(wish, Stop):
+                    self._paused.stop(wish.number)
+                    break
+                yield wish
+            else:
+                return
 
     def _may_start(self) -> bool:
         return self.settings.n_trials is None or self.started < self.settings.n_trials
@@ -190,36 +213,38 @@ class Loop:
             return self._start(wish.tags, 1 if wish.tags else n)
         if self.session.log.fold.next_waiting() is not None:
             return self._start({}, 1)  # what a user has enqueued comes first
-        return self._start(wish.tags, 1, params=wish.params)
+        return self._start(wish.tags, 1, params=wish.params, state=wish.state)
 
     def _start(
-        self, tags: Mapping[str, Any], n: int, *, params: Mapping[str, Any] | None = None, released: bool = False
-    ) -> list[Work]:
+        self, tags: Mapping[str, Any], n: int, *, params: Mapping[str, Any] | None = None,
+        state: tuple[int, int] | None = None, released: bool = False,
+    ) -> list[Work]:  # fmt: skip
         if self.settings.n_trials is not None:
             n = min(n, self.settings.n_trials - self.started)
-        trials = self.session.claim(by_ask=False, tags=tags, params=params, synced=True, released=released, n=n)
+        trials = self.session.claim(
+            by_ask=False, tags=tags, params=params, state=state, synced=True, released=released, n=n
+        )
         self.started += len(trials)
         self.busy += len(trials)
         return [Work(trial) for trial in trials]
 
     def _continue(self, number: int) -> Work:
-        """With what was kept; without it (its process is gone) the trial begins again under its number."""
-        work = self.study._paused.get(number)
-        if work is not None and not (self.session.holds(work.trial) and self._resumes(work.kept)):
-            self._drop(self.study._paused.pop(number))  # somebody else has it, or has ended it
-            work = None
+        """With what was kept; without it (its process is gone) from its saved state, else from its start."""
+        work = self._paused.take(number)
         if not self.session.resume(number, again=work is None):
+            if work is not None:
+                self._paused.add(work)
             raise LostRaceError
         self.busy += 1
         if work is not None:
             work.trial._since = time.monotonic()
-            return self.study._paused.pop(number)
-        _logger.info("Trial %d cannot go on where it was paused, so it begins again.", number)
-        return Work(self.session.take(self.session.log.fold.open[number], by_ask=False))
-
-    def _drop(self, work: Work) -> None:
-        close(work.kept, work.trial)
-        self.session.forget(work.trial)
+            return work
+        trial = self.session.take(self.session.log.fold.open[number], by_ask=False)
+        if trial._from is None:
+            _logger.info("Trial %d cannot go on where it was paused, so it begins again.", number)
+        else:
+            _logger.info("Trial %d goes on from the state that it saved at step %d.", number, trial._from)
+        return Work(trial)
 
     # -- what becomes of a trial --------------------------------------------------------------------------------
 
@@ -232,6 +257,11 @@ class Loop:
     def ended(self, trial: Trial, result: Any = None, error: Exception | None = None) -> None:
         """The objective returned or raised."""
         try:
+            if isinstance(error, TrialPruned) and trial._pausable and self.session.holds(trial):
+                with self.session.log.lock:
+                    self.session.pause(trial)
+                    self.session.forget(trial)  # it is called again, and begins with its state
+                return
             if isinstance(error, TrialPruned):
                 self._tell(trial, None, TrialState.PRUNED, error)
             elif isinstance(error, StaleTrialError) and not self.session.holds(trial):
@@ -243,6 +273,9 @@ class Loop:
                 self._tell(trial, None, TrialState.FAIL, error)
                 if not isinstance(error, self.settings.catch):
                     raise error
+            elif result is None and trial._last_values is None and trial._from is not None:
+                nothing = f"There was nothing left to train after step {trial._from}, where its state was saved."
+                self._tell(trial, None, TrialState.PRUNED, TrialPruned(nothing))
             else:
                 self._tell(trial, trial._last_values if result is None else result, None, None)
         finally:
@@ -259,9 +292,10 @@ class Loop:
         with self.session.log.lock:
             self.session.pause(trial)
             trial._computed += time.monotonic() - trial._since
-            self.study._paused[trial.number] = Work(trial, kept)
+            self._paused.add(Work(trial, kept))
         self._free()
         _logger.debug("Trial %d paused at step %d.", trial.number, max(trial._reported))
+        self._after_stopped()
 
     def released(self, trial: Trial, cause: BaseException | None = None) -> None:
         """Ctrl-C and a loop that was stopped say nothing about a trial; what ended its process may be its fault."""
@@ -306,6 +340,9 @@ class Loop:
             trial.report_objective(index, value, step)
         for name, value in others.items():
             trial.report_metric(name, value, step)
+        if trial._awaited is not None:
+            trial._settle()
+            self.session.changed(trial)
         trial._last_values = [float(v) for v in values]
 
     def _objectives_in(self, item: Mapping[Any, Any]) -> list[Any]:
@@ -360,17 +397,13 @@ class Loop:
                 callback(self.study, frozen.__deepcopy__({}))
         self.progress.trial_ended(self.study)
 
-    def _end_paused(self) -> None:
-        """Paused trials that nobody will continue become PRUNED with their last value."""
-        for number, work in list(self.study._paused.items()):
-            del self.study._paused[number]
-            close(work.kept, work.trial)
-            try:
-                values = last_report(work.trial._reported, len(self.session.log.fold.directions))
-                self.session.finish(work.trial, TrialState.PRUNED, values)
-            except StaleTrialError as stale:
-                _logger.warning("%s", stale)
-        end_paused(self.session.log)
+    def _prune(self, trial: Trial, why: TrialPruned) -> None:
+        self._tell(trial, None, TrialState.PRUNED, why)
+
+    def _after_stopped(self) -> None:
+        """Callbacks of paused trials that were stopped, when the log is not locked any more."""
+        while self._paused.stopped:
+            self._after(self._paused.stopped.pop(0))
 
 
 def _describe(error: BaseException) -> str:

@@ -23,6 +23,7 @@ from tunesmith.space import Space
 from tunesmith.study._gone import ATTEMPTS, why_failed
 from tunesmith.study._log import StudyLog
 from tunesmith.study._propose import Given, Proposer
+from tunesmith.study._states import TrialStates, gained
 from tunesmith.study._worker import is_dead, new_worker, same_process
 from tunesmith.trial import Trial, TrialState
 from tunesmith.trial._live import Pending
@@ -43,8 +44,11 @@ class LostRaceError(Exception):
 class Session:
     """What one process does to a study. Owns the live trials it has claimed (see ``TrialOwner``)."""
 
-    def __init__(self, log: StudyLog, sampler: BaseSampler, pruner: BasePruner, space: Space | None) -> None:
+    def __init__(
+        self, log: StudyLog, sampler: BaseSampler, pruner: BasePruner, space: Space | None, states: TrialStates
+    ) -> None:
         self.log = log
+        self.states = states
         self.pruner = pruner
         self.proposer = Proposer(sampler, space)
         self.live: dict[int, Trial] = {}
@@ -74,6 +78,7 @@ class Session:
         fixed: Space | None = None,
         tags: Mapping[str, Any] | None = None,
         params: Mapping[str, Any] | None = None,
+        state: tuple[int, int] | None = None,
         synced: bool = False,
         released: bool = False,
         n: int = 1,
@@ -85,6 +90,7 @@ class Session:
             fixed: propose for this space instead of the study's.
             tags: the scheduler's tags.
             params: the configuration (or a part of it) of a new trial, instead of the sampler's or an enqueued one.
+            state: with it: number and step of the trial whose state it begins with.
             synced: the caller has just read the log (and holds its lock).
             released: those to attempt again, and no others.
             n: how many at most. There may be fewer, at least one: the sampler has no more, other workers were faster.
@@ -101,6 +107,8 @@ class Session:
                 before = [] if self._announced == announced else self._preamble()
                 history = self.log.fold.history()
                 new, asks = self._asks(announced[0], by_ask, fixed, tags, params, released, n)
+                if state is not None:
+                    self.states.begin_with(asks[0][0], *state)
                 fates = self.log.append([*before, *new, *(event for event, _ in asks)])[-len(asks) :]
                 self._announced = announced
                 won = [ask for ask, fate in zip(asks, fates, strict=True) if fate]
@@ -144,6 +152,7 @@ class Session:
                 event["o"] = 1
             if waiting is not None and waiting.attempt:
                 given: Given | None = None  # an earlier attempt's configuration stands, also if it has no names yet
+                self.states.go_on(event, waiting.state_of)
             else:
                 chosen = params if waiting is None else waiting.fixed
                 proposal = Proposal({}) if chosen is not None else proposals[number - fold.n_trials]
@@ -182,7 +191,9 @@ class Session:
         if held.reports:  # told by number, added with reports, or attempted again from a later step
             trial._reported, trial._metrics = self.log.fold.reports(held)
             trial._last_step = max(trial._reported, default=0)
+            trial._last_values = self._values_at(trial, trial._last_step)
             trial._computed = max(trial._metrics.get(SECONDS, {}).values(), default=0.0)
+        self.states.hand_over(trial, held)
         trial.study = self.study
         self.live[held.number] = trial
         if by_ask:
@@ -190,6 +201,12 @@ class Session:
         else:
             self._flushed[held.number] = time.monotonic()
         return trial
+
+    def _values_at(self, trial: Trial, step: int) -> list[float] | None:
+        """What was reported of all objectives at a step, if it was."""
+        others = (trial._metrics.get(f"values_{i}", {}) for i in range(1, len(self.log.fold.directions)))
+        found = [values.get(step) for values in (trial._reported, *others)]
+        return None if None in found else [v for v in found if v is not None]
 
     # -- a running trial (TrialOwner) ---------------------------------------------------------------------------
 
@@ -229,17 +246,39 @@ class Session:
         """
         ended = self.live.get(trial.number) is not trial
         age = time.monotonic() - self._flushed.get(trial.number, 0.0)
-        if ended or trial.number in self._by_ask or age > FLUSH_SECONDS:
+        if ended or trial.number in self._by_ask or trial.pending.saved is not None or age > FLUSH_SECONDS:
             self.flush(trial)
 
+    def save(self, trial: Trial, state: Any, step: int) -> None:
+        """Write a state of a trial that this process holds.
+
+        Raises:
+            StaleTrialError: it does not (any more).
+        """
+        if self.live.get(trial.number) is not trial:
+            raise self.stale(trial)
+        self.states.save(trial, state, step)
+
+    def load(self, trial: Trial) -> Any:
+        """See :meth:`~tunesmith.trial.Trial.load`."""
+        return self.states.load(trial)
+
     def should_prune(self, trial: Trial) -> bool:
-        """A function objective cannot be paused, so PAUSE ends it too."""
-        return self.verdict(trial) is not Verdict.GO
+        """A function objective cannot be paused, so PAUSE ends it too; one that has saved its state there is called
+        again when it is to go on."""
+        verdict = self.verdict(trial)
+        trial._pausable = verdict is Verdict.PAUSE and trial._saved is not None and trial._saved == trial._last_step
+        return verdict is not Verdict.GO
+
+    @property
+    def objectives(self) -> int:
+        """How many the study has."""
+        return len(self.log.fold.directions)
 
     @property
     def judges(self) -> bool:
         """Whether the stopping rule can judge trials of this study."""
-        return len(self.log.fold.directions) == 1 or self.pruner.several_objectives
+        return self.objectives == 1 or self.pruner.several_objectives
 
     def verdict(self, trial: Trial) -> Verdict:
         """The stopping rule's word on what was reported so far.
@@ -279,7 +318,7 @@ class Session:
         metrics = {name: dict(values) for name, values in trial._metrics.items()}
         return OpenRow(
             trial.number, TrialState.RUNNING, {**trial._proposal, **trial._params}, dict(trial._reported), metrics,
-            held.tags if held is not None else {}, trial._start,
+            held.tags if held is not None else {}, trial._start, trial._saved,
         )  # fmt: skip
 
     # -- appends ------------------------------------------------------------------------------------------------
@@ -294,6 +333,8 @@ class Session:
                 before.append(ev.space_event(late))
                 self.log.fold.register(late)
             fields["l"] = [late.id, late.to_event(trial._params)]
+        if pending.saved is not None:
+            fields["sv"] = pending.saved
         return before, fields
 
     def write(self, trial: Trial, event: ev.Event) -> bool:
@@ -301,8 +342,11 @@ class Session:
         with self.log.lock:
             event["n"], event["k"] = trial.number, trial._token
             event.setdefault("t", ev.now())
+            held = self.log.fold.open.get(trial.number)
+            saved = False
             if trial.pending:
                 pending = trial.take_pending()  # what the objective's thread adds from here on goes out next time
+                saved = pending.saved is not None
                 try:
                     before, fields = self._changes(trial, pending)
                     fate = self.log.append([*before, {**event, **fields}])[-1]
@@ -313,6 +357,8 @@ class Session:
                 fate = self.log.append([event])[-1]
             self._flushed[trial.number] = time.monotonic()
             self.log.changed.notify_all()
+            if fate and (saved or (held is not None and held.state_of and trial.number not in self.log.fold.open)):
+                self.states.tidy(trial.number, None if held is None else held.source)
             return fate
 
     def flush(self, trial: Trial) -> None:
@@ -374,11 +420,12 @@ class Session:
         """Give an interrupted trial back: it waits for another attempt under the same number and parameters.
 
         After ``ATTEMPTS`` attempts it becomes FAIL instead: a trial that kills its process must not do so for ever.
-        ``free``: this attempt does not count, as it was not the trial that ended it.
+        ``free``: this attempt does not count, as it was not the trial that ended it. One that has saved a state does
+        not count either: the next one begins further on.
         """
         held = self.log.fold.open.get(trial.number)
         lost = trial.attempt - (held.spared if held is not None else 0)
-        if free:
+        if free or (held is not None and gained(held)):
             self.write(trial, {"e": "release", "free": 1})
             self.forget(trial)
         elif lost >= ATTEMPTS:
@@ -399,7 +446,7 @@ class Session:
             raise self.stale(trial)
 
     def resume(self, number: int, *, again: bool) -> bool:
-        """Take a PAUSED trial; ``again`` when it has to begin from its start."""
+        """Take a PAUSED trial; ``again`` when what was kept of it is not here: from its state, or from its start."""
         with self.log.lock:
             self._claims += 1
             announced = (self.worker["w"], self.proposer.sampler, self.pruner)
@@ -407,6 +454,8 @@ class Session:
             event: ev.Event = {"e": "resume", "n": number, "k": token, "t": ev.now(), "at": self.log.position}
             if again:
                 event["again"] = 1
+                held = self.log.fold.open.get(number)
+                self.states.go_on(event, None if held is None else held.state_of)
             before = [] if self._announced == announced else self._preamble()
             fate = self.log.append([*before, event])[-1]
             self._announced = announced
@@ -424,8 +473,11 @@ class Session:
             return held is not None and held.token == trial._token
 
     def elsewhere(self, number: int) -> bool:
-        """Whether another live process, or another running loop of this one, keeps the generator of a PAUSED trial."""
+        """Whether another live process, or another running loop of this one, keeps the generator of a PAUSED trial
+        that has not saved its state."""
         held = self.log.fold.open.get(number)
+        if held is not None and held.saved:
+            return False
         worker = None if held is None else self.log.fold.holder(held)
         if worker is None or worker["w"] == self.worker["w"] or is_dead(worker):
             return False

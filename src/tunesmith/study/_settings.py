@@ -35,6 +35,20 @@ class Settings:
     callbacks: tuple[Callback, ...]
     gc_after_trial: bool
     keep_paused: bool
+    max_paused: int | None
+
+
+def check_max_paused(value: Any) -> int | None:
+    """``max_paused`` as an integer, or None.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: it is neither.
+    """
+    if value is not None and not _is_whole(value):
+        raise InvalidTypeError(f"`max_paused` must be an integer or None, but is {value!r}.")
+    if value is not None and value < 0:
+        raise InvalidValueError(f"`max_paused` must not be negative, but is {value}.")
+    return None if value is None else int(value)
 
 
 def check_settings(
@@ -90,12 +104,23 @@ def check_directions(func: Any, directions: list[StudyDirection]) -> None:
         )
 
 
-def choose_executor(func: Any, n_jobs: int | None, lanes: Any) -> BaseExecutor:
-    """Who evaluates: lanes, threads, or the calling thread.
+def choose_executor(func: Any, n_jobs: int | None, lanes: Any, backend: Any) -> BaseExecutor:
+    """Who evaluates: lanes, threads, the calling thread, or an executor that the user has made.
 
     Raises:
-        InvalidTypeError: ``func`` offers no lanes. InvalidValueError: an impossible number of lanes.
+        InvalidTypeError: ``func`` offers no lanes; ``backend`` is no executor and no name. InvalidValueError: an
+            impossible number of lanes, an unknown name, an executor together with ``n_jobs`` or ``lanes``.
     """
+    if isinstance(backend, BaseExecutor):
+        if n_jobs is not None or lanes is not None:
+            raise InvalidValueError(
+                f"{type(backend).__name__} says itself how many trials it evaluates; leave out n_jobs and lanes."
+            )
+        return backend
+    if not isinstance(backend, (str, type(None))):
+        raise InvalidTypeError(f"`backend` must be 'threads' or an executor, but is {backend!r}.")
+    if backend not in (None, "threads"):
+        raise InvalidValueError(f"`backend` must be 'threads' or an executor, but is {backend!r}.")
     if lanes is None:
         return InlineExecutor() if n_jobs in (None, 1) else ThreadExecutor(n_jobs or 1)
     if not isinstance(func, LaneObjective):

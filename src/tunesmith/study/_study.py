@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith import events as ev
 from tunesmith import logging
 from tunesmith.distributions import BaseDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
-from tunesmith.executors import Work
+from tunesmith.executors import BaseExecutor, Work
 from tunesmith.history import History
 from tunesmith.pruners import BasePruner, get_pruner
 from tunesmith.pruners import from_spec as pruner_from_spec
@@ -30,10 +31,12 @@ from tunesmith.study._settings import (
     Objective,
     Settings,
     check_directions,
+    check_max_paused,
     check_settings,
     choose_executor,
     warn_endless,
 )
+from tunesmith.study._states import TrialStates
 from tunesmith.study._tell import tell
 from tunesmith.trial import FrozenTrial, Trial, TrialState
 from tunesmith.trial._base import clean_attr, own_attrs
@@ -64,9 +67,12 @@ class Study:
         log: StudyLog,
         sampler: BaseSampler | None = None,
         pruner: BasePruner | None = None,
+        *,
+        artifacts: Path | None = None,
     ) -> None:
         self._name = study_name
         self._log = log
+        self._artifacts = artifacts
         self._given = (sampler, pruner)
         self._made: Session | None = None
         self._paused: dict[int, Work] = {}
@@ -78,13 +84,14 @@ class Study:
         """Made when first needed, so that looking at a study never needs its sampler."""
         with self._log.lock:
             if self._made is None:
-                self._made = Session(self._log, self.sampler, self.pruner, self.space)
+                states = TrialStates(self._log, self._artifacts)
+                self._made = Session(self._log, self.sampler, self.pruner, self.space, states)
                 self._made.study = self
             return self._made
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled, a study is its place and its name: the copy is another handle on the same log."""
-        return _reopened, (self._name, self._log.storage, *self._given)
+        return _reopened, (self._name, self._log.storage, *self._given, self._artifacts)
 
     # -- what it is ---------------------------------------------------------------------------------------------
 
@@ -321,7 +328,9 @@ class Study:
         show_progress_bar: bool = False,
         *,
         keep_paused: bool = False,
+        max_paused: int | None = None,
         lanes: int | str | None = None,
+        backend: str | BaseExecutor | None = None,
     ) -> None:
         """Evaluate ``func`` again and again.
 
@@ -338,23 +347,30 @@ class Study:
             callbacks: called as ``callback(study, frozen_trial)`` after each finished trial.
             gc_after_trial: collect garbage after each trial.
             show_progress_bar: a bar on a terminal, else a plain line every ten seconds.
-            keep_paused: leave paused trials PAUSED at the end instead of PRUNED.
+            keep_paused: leave paused trials PAUSED at the end instead of PRUNED. Those that have saved their state stay
+                PAUSED in any case, and a later call may continue them.
+            max_paused: how many paused trials may stay alive in this process (each keeps its network in memory);
+                ``None``: all. Of more, those that have saved their state (``trial.save``) are closed, to go on from it
+                when their turn comes; then those with the fewest steps, the worst of them first, become PRUNED.
             lanes: train so many configurations side by side in one program, "auto" for as many as the machine is
                 fastest with; ``func`` must offer lanes, as :class:`tunesmith.train.Problem` does. The sampler is asked
                 for several configurations at once, so a method that learns from results sees them later: with few
                 trials, few lanes find better ones. What a configuration gives does not depend on the lanes; each
                 trial's user attribute ``lane_seconds`` is its share of the time.
+            backend: who evaluates: ``"threads"`` (the default, ``n_jobs`` of them), or an executor such as
+                :class:`~tunesmith.executors.SimulatorExecutor`, which replays recorded curves in virtual time.
 
         Ctrl-C and ``SystemExit`` release the running trials: they are attempted again by the next ``optimize``.
         """
         jobs, catch, callbacks = check_settings(func, n_trials, timeout, n_jobs, catch, callbacks)
+        most = check_max_paused(max_paused)
         check_directions(func, self.directions)
-        executor = choose_executor(func, jobs, lanes)
+        executor = choose_executor(func, jobs, lanes, backend)
         if getattr(self._local, "in_loop", False):
             raise RuntimeError("Nested invocation of `Study.optimize` method isn't allowed.")
         warn_endless(n_trials, timeout)
         self._stop_flag = False
-        settings = Settings(func, n_trials, timeout, catch, callbacks, gc_after_trial, keep_paused)
+        settings = Settings(func, n_trials, timeout, catch, callbacks, gc_after_trial, keep_paused, most)
         with Progress(n_trials, timeout) if show_progress_bar else NoProgress() as progress:
             Loop(self, settings, progress).run(executor)
 
@@ -432,7 +448,9 @@ class Study:
         add_events(self._log, list(trials))
 
 
-def _reopened(name: str, storage: BaseStorage, sampler: BaseSampler | None, pruner: BasePruner | None) -> Study:
+def _reopened(
+    name: str, storage: BaseStorage, sampler: BaseSampler | None, pruner: BasePruner | None, artifacts: Path | None
+) -> Study:
     from tunesmith.study._create import load_study
 
-    return load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
+    return load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner, artifacts=artifacts)

@@ -57,6 +57,13 @@ class BaseTrial(ABC):
     def should_prune(self) -> bool:
         """Whether the stopping rule wants this trial to end now."""
 
+    def save(self, state: Any, step: int | None = None) -> None:  # noqa: B027  # nothing to do is right
+        """Keep what the evaluation needs to go on later; only a running trial of a study does."""
+
+    def load(self) -> Any:
+        """What was saved in an earlier attempt; None if there is nothing."""
+        return None
+
     @abstractmethod
     def set_user_attr(self, key: str, value: Any) -> None:
         """Keep a JSON-able value with the trial."""

@@ -16,7 +16,7 @@ from tunesmith.distributions import (
     IntDistribution,
     check_same_kind,
 )
-from tunesmith.exceptions import InvalidTypeError
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.trial._base import (
     BaseTrial,
     check_constraint,
@@ -40,6 +40,16 @@ class TrialOwner(Protocol):
     def should_prune(self, trial: Trial) -> bool:
         """Ask the stopping rule."""
 
+    @property
+    def objectives(self) -> int:
+        """How many the study has."""
+
+    def save(self, trial: Trial, state: Any, step: int) -> None:
+        """Write a state to the disk; the log hears of it by ``pending.saved``."""
+
+    def load(self, trial: Trial) -> Any:
+        """The state that the trial goes on from, or has saved last; None if there is none."""
+
 
 class Pending:
     """What a live trial knows and the log does not yet.
@@ -49,18 +59,21 @@ class Pending:
         reports: ``[step, value]``, or ``[step, value, metric]`` rows; the metric is a name or an objective's index.
         user_attrs: key -> value.
         constraints: key -> value.
+        saved: the step of a state that was written.
     """
 
-    __slots__ = ("constraints", "late", "reports", "user_attrs")
+    __slots__ = ("constraints", "late", "reports", "saved", "user_attrs")
 
     def __init__(self) -> None:
         self.late: dict[str, BaseDistribution] = {}
         self.reports: list[list[Any]] = []
         self.user_attrs: dict[str, Any] = {}
         self.constraints: dict[str, float] = {}
+        self.saved: int | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.late or self.reports or self.user_attrs or self.constraints)
+        changes = self.late or self.reports or self.user_attrs or self.constraints
+        return bool(changes) or self.saved is not None
 
     def after(self, earlier: Pending) -> Pending:
         """Both together, ``earlier`` first."""
@@ -69,6 +82,7 @@ class Pending:
         both.reports = [*earlier.reports, *self.reports]
         both.user_attrs = {**earlier.user_attrs, **self.user_attrs}
         both.constraints = {**earlier.constraints, **self.constraints}
+        both.saved = earlier.saved if self.saved is None else self.saved
         return both
 
 
@@ -117,6 +131,13 @@ class Trial(BaseTrial):
         self._computed = 0.0  # seconds, up to the last pause
         self._since = time.monotonic()  # when it went on
         self._constraints: dict[str, float] = {}
+        self._yields = False  # whether the objective is a generator
+        self._from: int | None = None  # the step of the state that it goes on from
+        self._state: Any = None  # that state, until it is asked for
+        self._loaded = False  # whether it was asked for
+        self._saved: int | None = None  # the step of the last state that the log knows, or will with the next append
+        self._awaited: int | None = None  # that of a state whose report is to come
+        self._pausable = False  # whether the rule said PAUSE to a function that has saved its state
         self.pending = Pending()
         self._mutex = threading.Lock()  # another thread may write what is pending while the objective adds to it
 
@@ -223,9 +244,11 @@ class Trial(BaseTrial):
             step: a non-negative integer such as the epoch.
 
         Raises:
-            InvalidTypeError: ``value`` is no float or ``step`` no integer. InvalidValueError: ``step`` is negative.
+            InvalidTypeError: ``value`` is no float or ``step`` no integer. InvalidValueError: ``step`` is negative; the
+                trial goes on from a state and has not loaded it; a state was saved for another step.
         """
         number, at = check_report(value, step)
+        self._check_state(at)
         if at in self._reported:
             warnings.warn(
                 f"Trial {self.number} already reported {self._reported[at]} at step {at}; {number} is ignored.",
@@ -236,6 +259,8 @@ class Trial(BaseTrial):
         self._last_step = max(self._last_step, at)
         with self._mutex:
             self.pending.reports.append([at, number])
+        if not self._yields:
+            self._settle()
         self._owner.changed(self)
 
     def report_metric(self, name: str, value: float, step: int) -> None:
@@ -250,7 +275,16 @@ class Trial(BaseTrial):
         Args:
             index: of the objective, from 1.
             value, step: as in :meth:`report`.
+
+        Raises:
+            InvalidValueError: the study has no such objective.
         """
+        if not 1 <= index < self._owner.objectives:
+            raise InvalidValueError(
+                f"Trial {self.number} reports objective {index} at step {step}, but its study has "
+                f"{self._owner.objectives}, counted from 0; make it with create_study(directions=[...]), or report "
+                "another metric by its name."
+            )
         number, at = check_report(value, step)
         self._also_reported(f"values_{index}", index, number, at)
 
@@ -259,6 +293,68 @@ class Trial(BaseTrial):
         with self._mutex:
             self.pending.reports.append([step, value, which])
         self._owner.changed(self)
+
+    # -- states -------------------------------------------------------------------------------------------------
+
+    def save(self, state: Any, step: int | None = None) -> None:
+        """Write down what the evaluation needs to go on later, in another process too; :meth:`load` gives it back.
+
+        The file is beside the study's log (see ``artifacts`` of :func:`~tunesmith.create_study`), is on the disk when
+        this returns, and is removed when the trial has ended. The state before it is kept until the log has the report
+        that this one belongs to.
+
+        Args:
+            state: nested dictionaries (keys: texts or integers), lists and tuples of numbers, texts, None, NumPy arrays
+                and PyTorch tensors, such as the ``state_dict()`` of a network and of its optimizer. Nothing is pickled.
+            step: the step after which the state is as it is. Default: in a generator that of the next ``yield``, so
+                save before you yield; in a function that of the last report, so save after it.
+
+        Raises:
+            InvalidTypeError: there is something else in the state (the message says where), or ``step`` is no integer.
+            InvalidValueError: ``step`` is negative; the storage is no file, and no ``artifacts`` are given.
+            StorageInternalError: the disk is full; the state before it is intact.
+            StaleTrialError: the trial has ended, or another worker holds it.
+        """
+        at = self._last_step + (1 if self._yields else 0) if step is None else check_report(0.0, step)[1]
+        self._owner.save(self, state, at)
+        self._awaited = at
+        if at not in self._reported and (at > self._last_step or self._yields):
+            return  # its report will follow
+        self._settle()
+        self._owner.changed(self)
+
+    def load(self) -> Any:
+        """The state to go on from: the last one of the trial's earlier attempts; None if it has to begin.
+
+        The reports up to its step are kept, and a generator's next ``yield`` is the step after it. A trial that a
+        stopping rule has made from another one (population-based training) gets the other's state. Once this attempt
+        has saved a state, that one.
+
+        Raises:
+            StateDamagedError: the file was there when the trial was taken, and is not any more.
+        """
+        self._loaded = True
+        return self._owner.load(self)
+
+    def _check_state(self, at: int) -> None:
+        """Whether a report of step ``at`` fits what was loaded and saved."""
+        if self._from is not None and not self._loaded:
+            raise InvalidValueError(
+                f"Trial {self.number} goes on from the state of step {self._from}, but the objective reports step {at} "
+                "without having asked for it: call trial.load() before it begins to train."
+            )
+        if self._awaited is not None and at != self._awaited and at not in self._reported:
+            raise InvalidValueError(
+                f"Trial {self.number} saved a state for step {self._awaited}, but the next report is that of step "
+                f"{at}; write trial.save(state, step={at})."
+            )
+
+    def _settle(self) -> None:
+        """The report that a state belongs to is there: let the log know of both."""
+        if self._awaited is not None:
+            with self._mutex:
+                self.pending.saved = self._saved = self._awaited
+                self._awaited = None
 
     def should_prune(self) -> bool:
         """Whether the study's stopping rule wants this trial to end now; then ``raise TrialPruned()``."""
