@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tunesmith.compare.problem import FunctionProblem
+    from tunesmith.compare.replays import Replay, replay
     from tunesmith.compare.result import ComparisonResult
     from tunesmith.compare.runner import Progress, compare
 
-__all__ = ["ComparisonResult", "FunctionProblem", "Progress", "compare"]
+__all__ = ["ComparisonResult", "FunctionProblem", "Progress", "Replay", "compare", "replay"]
 
 _WHERE = {
     "ComparisonResult": "tunesmith.compare.result",
     "FunctionProblem": "tunesmith.compare.problem",
     "Progress": "tunesmith.compare.runner",
+    "Replay": "tunesmith.compare.replays",
     "compare": "tunesmith.compare.runner",
+    "replay": "tunesmith.compare.replays",
 }
 
 

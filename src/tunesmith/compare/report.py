@@ -18,6 +18,7 @@ from tunesmith.compare import analysis, figures, formatting, plotdata, tables, t
 from tunesmith.compare.notes import count, shared
 from tunesmith.compare.render import html_table
 from tunesmith.compare.result import ComparisonResult
+from tunesmith.compare.stopping import stopping_table
 from tunesmith.exceptions import MissingDependencyError
 
 #: How many repeats the picture of the sampled points can show (each adds its points to the page).
@@ -117,6 +118,7 @@ def to_html(result: ComparisonResult, **options: Any) -> str:
         ),
         "samples": _samples_section(result, figs),
         "table_two": _runs_section(result, options),
+        "stopping": _stopping_section(result),
         "configuration": _configuration(result),
         "data": data,
         "style": _STYLE,
@@ -272,6 +274,13 @@ def _runs_section(result: ComparisonResult, options: Mapping[str, Any]) -> str:
     return f"<section><h2>Trial by trial</h2>{html_table(first)}{''.join(others)}</section>"
 
 
+def _stopping_section(result: ComparisonResult) -> str:
+    table = stopping_table(result)
+    if table is None:
+        return ""
+    return f"<section><h2>Would a stopping rule have kept the best trial?</h2>{html_table(table)}</section>"
+
+
 def _configuration(result: ComparisonResult) -> str:
     space = result.parsed_space()
     rows = [("problem", result.description)]
@@ -311,6 +320,7 @@ $finals
 $samples
 <section><h2>Best configuration</h2>$best</section>
 $table_two
+$stopping
 $configuration
 <noscript><p class="lead">The pictures need JavaScript; the tables do not.</p></noscript>
 </main>

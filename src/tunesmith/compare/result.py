@@ -142,6 +142,28 @@ class Method:
     note: str = ""
 
 
+@dataclass
+class RuleOutcome:
+    """What one stopping rule would have done to the complete trials of the runs that have curves.
+
+    Attributes:
+        rule: how it is called.
+        runs: that have curves.
+        trials: of these runs, and ``stopped`` how many of them it would have stopped.
+        steps: reports of all these trials, and ``used`` how many would have been made under the rule.
+        regrets: one a run whose best trial it would have stopped: by how much the best of the others is worse; infinite
+            where it would have stopped all.
+    """
+
+    rule: str
+    runs: int
+    trials: int
+    stopped: int
+    steps: int
+    used: int
+    regrets: list[float] = field(default_factory=list)
+
+
 @dataclass(repr=False)
 class ComparisonResult:
     """A comparison of search methods on one problem.
@@ -169,6 +191,7 @@ class ComparisonResult:
         started: ISO time (UTC) of the first session; ``finished`` of the last.
         metric_directions: metric name -> ``"minimize"`` or ``"maximize"``, as far as the problem states it.
         has_test: whether the problem has a test split; None in files that do not say.
+        stopping: what usual stopping rules would have done; empty when no trial has a curve, or not all is done.
     """
 
     title: str
@@ -194,6 +217,7 @@ class ComparisonResult:
     metric_directions: dict[str, Direction] = field(default_factory=dict)
     has_test: bool | None = None
     lanes: int | str | None = None
+    stopping: list[RuleOutcome] = field(default_factory=list)
 
     def __repr__(self) -> str:
         best = self.best_run()
@@ -248,6 +272,7 @@ class ComparisonResult:
         """
         result = {f.name: getattr(self, f.name) for f in fields(self)}
         result["methods"] = [asdict(m) for m in self.methods]
+        result["stopping"] = [asdict(o) for o in self.stopping]
         result["runs"] = [self._run_dict(run) for run in self.runs]
         if not timings:
             for name in ("started", "finished", "environment", "n_jobs", "lanes"):
@@ -280,6 +305,7 @@ class ComparisonResult:
         values = {f.name: _decode(data[f.name]) for f in fields(cls) if f.name in data}
         values["methods"] = [Method(**m) for m in values["methods"]]
         values["runs"] = [_run_from_dict(run) for run in values["runs"]]
+        values["stopping"] = [RuleOutcome(**o) for o in values.get("stopping", ())]
         return cls(**values)
 
     def save(self, path: str | os.PathLike[str]) -> Path:

@@ -1,6 +1,7 @@
 """The tables of a comparison, and the notes without which they would mislead.
 
 Table I: what each method reached. The tests: which differences the repeats support. Table II: one run, trial by trial.
+Stopping rules: what they would have done (:mod:`tunesmith.compare.stopping`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from tunesmith.compare import analysis, formatting
 from tunesmith.compare.notes import count, notes, span
 from tunesmith.compare.render import Cell, Column, Table, escape_markdown, markdown, plain, print_table
 from tunesmith.compare.result import ComparisonResult, Run, TrialRow
+from tunesmith.compare.stopping import stopping_table
 from tunesmith.numerics.statistics import EXACT_TIED
 from tunesmith.space import Space
 
@@ -288,10 +290,10 @@ def all_tables(
     alpha: float = analysis.ALPHA,
     reference: str | None = None,
 ) -> list[Table]:
-    """Table I, the tests, Table II of one run, the best configuration: in the order they are read."""
-    tables = [table_one(result), *all_tests(result, alpha=alpha, reference=reference)]
-    tables += [t for t in (table_two(result, method, repeat), best_configuration(result)) if t is not None]
-    return tables
+    """Table I, the tests, Table II of one run, stopping rules, the best configuration: in the order they are read."""
+    optional = (table_two(result, method, repeat), stopping_table(result), best_configuration(result))
+    tests = all_tests(result, alpha=alpha, reference=reference)
+    return [table_one(result), *tests, *(table for table in optional if table is not None)]
 
 
 def print_tables(result: ComparisonResult, console: Console | None = None, **options: Any) -> None:

@@ -38,6 +38,7 @@ from tunesmith.compare.problem import (
 )
 from tunesmith.compare.progress import Progress
 from tunesmith.compare.result import ComparisonResult, Method, Run
+from tunesmith.compare.stopping import outcomes
 from tunesmith.exceptions import MissingDependencyError, StorageInternalError
 from tunesmith.executors._threads import run_workers
 from tunesmith.pruners import get_pruner
@@ -338,7 +339,7 @@ class Comparison:
         ordered = [runs[key] for key in keys if key in runs]
         sampler = {m.spec.label: _short(repr(m.sampler)) for m in self.methods}
         text = description_of(self.problem)
-        return ComparisonResult(
+        result = ComparisonResult(
             title=title_of(self.problem), description=text if "\n" in text else "",
             problem=self.problem.to_dict(), space=self.problem.space.to_dict(),
             objective=self.metrics[0], direction=self.direction,  # type: ignore[arg-type]
@@ -352,6 +353,9 @@ class Comparison:
             metric_directions=metric_directions_of(self.problem),
             has_test=getattr(self.problem, "evaluate_test", None) is not None,
         )  # fmt: skip
+        if complete:
+            result.stopping = outcomes(result)
+        return result
 
     def _tell(
         self, event: str, method: str, repeat: int = 0, trial: int | None = None, step: int | None = None,
