@@ -22,6 +22,9 @@ from tunesmith.trial._state import TrialState
 
 #: As many results as parameters and so many more make a level worth modelling (Falkner 2018: N_min + 2 = d + 3).
 MORE = 3
+#: Part of the trials that no model proposes while results are those of a level (Falkner 2018: rho = 1/3). What is good
+#: there may not be good at the end, and where the model is wrong about it, nothing else would tell.
+MODEL_FREE = 1 / 3
 
 
 def levelled(history: History, resource: str) -> History:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tunesmith._arguments import whole
 from tunesmith.curves import STEP
 from tunesmith.exceptions import InvalidValueError
 from tunesmith.history import History, OpenRow
-from tunesmith.pruners._arguments import whole
 from tunesmith.pruners._base import BasePruner, Schedule, Start, Verdict
 from tunesmith.pruners._rungs import geometric, lengths
 from tunesmith.pruners._rungs_arguments import AUTO, amount, flag, named
@@ -41,11 +41,13 @@ class SuccessiveHalvingPruner(BasePruner):
         resource: ``"step"``, the name of a reported metric, or ``"seconds"``.
         max_resource: of a whole training; no trial is paused there. ``"auto"``: what the longest COMPLETE one used.
         promote_first: whether the best of fewer than ``reduction_factor`` trials on a rung goes on, as in Optuna, or
-            waits until there are so many, as in the paper (``pruner="asha"``). When no more trials may be started and
-            none has come to its end, the one that has come farthest does.
+            waits until there are so many, as in the paper. When no more trials may be started and none has come to
+            its end, the one that has come farthest does.
+
+    ``pruner="halving"`` has these defaults, ``"asha"`` the paper's: the lowest rung at 1, and ``promote_first=False``.
     """
 
-    aliases: ClassVar = {"halving": {}, "asha": {"promote_first": False}}
+    aliases: ClassVar = {"halving": {}, "asha": {"min_resource": 1, "promote_first": False}}
     several_objectives: ClassVar[bool] = True
     min_resource: int | float | str = AUTO
     reduction_factor: int = 4

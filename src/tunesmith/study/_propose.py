@@ -12,9 +12,10 @@ from tunesmith.distributions import BaseDistribution, choice_to_json
 from tunesmith.exceptions import SearchSpaceExhaustedError
 from tunesmith.fold import Fold
 from tunesmith.history import History, OpenRow
-from tunesmith.levels import levelled
+from tunesmith.levels import MODEL_FREE, levelled
 from tunesmith.numerics.streams import stream
 from tunesmith.samplers import BaseSampler, Proposal
+from tunesmith.samplers.random import RandomSampler
 from tunesmith.space import Space
 from tunesmith.trial._state import TrialState
 
@@ -103,10 +104,27 @@ class Proposer:
 
         They are one joint question to the sampler, with the generator of the first trial; a sampler that looks at no
         results is asked for each with the generator of its own, the ones before it running, so that trial k is the
-        same in whatever batch it comes.
+        same in whatever batch it comes. While a method learns from paused trials, some are drawn at random
+        (``MODEL_FREE``).
         """
         space = fixed if fixed is not None else self.space(fold)
         seed, history = fold.meta["seed"], self._seen(fold)
+        if history is fold.history():
+            return self._of_sampler(space, history, seed, numbers)
+        free = {number for number in numbers if stream(seed, number, "model-free").random() < MODEL_FREE}
+        others = [number for number in numbers if number not in free]
+        proposals = iter(self._of_sampler(space, history, seed, others) if others else [])
+        found: list[Proposal] = []
+        for number in numbers:
+            if number in free:
+                found += RandomSampler().propose(space, history, stream(seed, number), 1)
+            elif (proposal := next(proposals, None)) is not None:
+                found.append(proposal)
+            else:
+                break
+        return found
+
+    def _of_sampler(self, space: Space, history: History, seed: int, numbers: Sequence[int]) -> list[Proposal]:
         if len(numbers) == 1 or not self.sampler.singly:
             return self.sampler.propose(space, history, stream(seed, numbers[0]), len(numbers))[: len(numbers)]
         found: list[Proposal] = []
@@ -117,15 +135,15 @@ class Proposer:
             history = history.expecting(expected)
         return found
 
-    def _seen(self, fold: Fold) -> History:
-        """What the sampler is shown."""
-        return levelled(fold.history(), self.resource) if self.sampler.by_level else fold.history()
-
     def exhausted(self) -> SearchSpaceExhaustedError:
         """The sampler has nothing left to propose."""
         return SearchSpaceExhaustedError(
             f"{self.sampler!r} has proposed every configuration it can; stop here, or widen the space."
         )
+
+    def _seen(self, fold: Fold) -> History:
+        """What the sampler is shown."""
+        return levelled(fold.history(), self.resource) if self.sampler.by_level else fold.history()
 
     @staticmethod
     def _active(space: Space, params: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
