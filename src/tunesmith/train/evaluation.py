@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import torch
 
+from tunesmith.exceptions import InvalidValueError
 from tunesmith.train.errors import InvalidArchitectureError, TrainingDivergedError, UnusableDataError
 from tunesmith.train.job import Job, Part
 from tunesmith.train.loop import Training
@@ -58,6 +59,10 @@ class Ended(Protocol):
     def result(self) -> dict[str, float]: ...
 
 
+#: Hears of each epoch: (the training, whether a report follows).
+Keep = Callable[[Training, bool], None]
+
+
 class Evaluation:
     """The evaluation of one trial. Drive it as :meth:`run` does.
 
@@ -73,6 +78,8 @@ class Evaluation:
         self._started = 0
         self._validation: Part | None = None  # of the current training
         self._undefined: str | None = None  # why the objective is NaN although nothing went wrong
+        self._restored: Mapping[str, Any] | None = None  # the state that the next training goes on from
+        self._inherits = False  # whether it is that of another trial
 
     def __len__(self) -> int:
         """How many trainings it has."""
@@ -185,18 +192,75 @@ class Evaluation:
         reason = fail_reason(error)
         return self._located(reason) if reason else reason
 
-    def run(self) -> Iterator[dict[str, float]]:
-        """Do all trainings, one after the other, each alone; yields the reports."""
-        while (job := self.next_job()) is not None:
-            yield from self.trained(job)
+    def run(self, keep: Keep | None = None) -> Iterator[dict[str, float]]:
+        """Do all trainings, one after the other, each alone; yields the reports.
 
-    def trained(self, job: Job) -> Iterator[dict[str, float]]:
+        Args:
+            keep: called after each epoch, before its report, with the training and whether there is one.
+        """
+        while (job := self.next_job()) is not None:
+            yield from self.trained(job, keep)
+
+    def trained(self, job: Job, keep: Keep | None = None) -> Iterator[dict[str, float]]:
         """Do the current training; yields the reports."""
-        training = Training(job)
+        training = self.resumed(job) or Training(job)
         while not training.finished:
             item = self.observe(training.epoch(), training)
+            if keep is not None:
+                keep(training, item is not None)
             if item is not None:
                 yield item
+
+    # -- states ----------------------------------------------------------------------------------------------------
+
+    def state(self, training: Training) -> dict[str, Any]:
+        """All that the rest of the evaluation depends on, after an epoch: plain values, and tensors (copies).
+
+        Args:
+            training: the current one, after :meth:`observe`.
+        """
+        return {
+            "results": self.results,
+            "reported": None if self._reported is None else dict(self._reported),
+            "undefined": self._undefined,
+            "training": None if training.finished else training.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any], *, inherit: bool = False) -> None:
+        """Go on from a :meth:`state`, before the first job is asked for.
+
+        Args:
+            state: of an evaluation of the same configuration; its next job is the one that it was at.
+            inherit: it is of a trial with another configuration, whose weights this one goes on with; see
+                :meth:`Training.restore <tunesmith.train.loop.Training.restore>`. Of one that had finished its training
+                nothing is left to do, and there is no value.
+
+        Raises:
+            InvalidValueError: ``inherit``, and the trials have several trainings.
+        """
+        if inherit and len(self._runs) > 1:
+            raise InvalidValueError(
+                f"A trial cannot go on with the weights of another one where each has {len(self._runs)} trainings: "
+                "leave out folds and executions_per_trial."
+            )
+        self._started = len(state["results"])
+        self._results = [] if inherit else [dict(result) for result in state["results"]]
+        self._undefined = None if inherit else state["undefined"]
+        self._restored, self._inherits = None if state["training"] is None else state, inherit
+
+    def resumed(self, job: Job) -> Training | None:
+        """The current training, where :meth:`restore` left it; None if it begins.
+
+        Raises:
+            InvalidValueError: the state is of another training; the message says what differs.
+        """
+        if self._restored is None:
+            return None
+        training, state = Training(job), self._restored
+        self._restored = None
+        training.restore(state["training"], inherit=self._inherits)
+        self._reported = None if self._inherits else state["reported"]
+        return training
 
     def _ordered(self, metrics: Mapping[str, float]) -> dict[str, float]:
         names = [*(name for name in self._names if name in metrics), *metrics]

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from tunesmith.train.job import Job
 
+#: Hyperparameters of the loop that cannot change in the middle of a training: what the moments mean, what the network
+#: has learnt to see, and whether the best weights were kept. Rates, decay, schedule, loss and batch size can.
+LASTING = ("optimizer", "normalize", "patience")
 #: Differences that a message names; the rest is counted.
 _SHOWN = 5
 
@@ -30,6 +33,12 @@ def of_job(job: Job) -> dict[str, Any]:
         "validation part": _rows(job.validation.rows),
         "network": {name: str(tuple(tensor.shape)) for name, tensor in job.network.state_dict().items()},
     }
+
+
+def lasting(of_job: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of :func:`of_job` that cannot change in the middle of a training."""
+    kept = {name: of_job["hyperparameters"][name] for name in LASTING}
+    return {**{name: value for name, value in of_job.items() if name != "seeds"}, "hyperparameters": kept}
 
 
 def _rows(rows: Tensor) -> str:

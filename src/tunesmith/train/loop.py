@@ -273,18 +273,26 @@ class Training:
             found["scaler"] = self._scaler.state_dict()
         return found
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any], *, inherit: bool = False) -> None:
         """Go on from the :meth:`state` of a training of an equal job, in this process or another, with the same bits.
+
+        Args:
+            state: weights, the optimizer's moments, and how far the training had come.
+            inherit: go on with this job's own hyperparameters and seed, where they differ (population-based training).
+                Epochs, and steps of the schedule, are counted from the beginning of the other training. What cannot
+                change is in :data:`tunesmith.train.identity.LASTING`, and the network, the images and the length.
 
         Raises:
             InvalidValueError: the state is that of another job (other hyperparameters, another network, other images,
                 another length or seed), or no state at all; the message says what differs.
         """
         try:
-            if text := identity.differences(state["job"], identity.of_job(self.job)):
-                raise InvalidValueError(
-                    f"This state does not fit this training, which must be of an equal job: {text}."
-                )
+            there, here = state["job"], identity.of_job(self.job)
+            if inherit:
+                there, here = identity.lasting(there), identity.lasting(here)
+            if text := identity.differences(there, here):
+                wanted = "a job that is equal but for what may change" if inherit else "an equal job"
+                raise InvalidValueError(f"This state does not fit this training, which must be of {wanted}: {text}.")
             self.job.network.load_state_dict(state["network"])
             self._optimizer.restore(state["optimizer"])
             self.course.restore(state["course"])

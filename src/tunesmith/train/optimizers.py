@@ -97,6 +97,8 @@ class Optimizer:
     def restore(self, state: dict[str, dict[str, Any]]) -> None:
         """Go on from a :meth:`state`, with the same bits: tensors get the memory layout that they had.
 
+        Settings may be others than those that the state was made with, the optimizer not.
+
         Raises:
             InvalidValueError: it is the state of other parameters.
         """
@@ -104,7 +106,10 @@ class Optimizer:
             if not index.isdigit() or int(index) >= len(self.parameters):
                 raise InvalidValueError(f"The optimizer's state has a parameter {index!r}; there are {self._shapes()}.")
             p = self.parameters[int(index)]
-            self.torch.state[p] = {name: _placed(name, value, p) for name, value in values.items()}
+            found = {name: _placed(name, value, p) for name, value in values.items()}
+            if self.h.optimizer == "rmsprop" and self.h.momentum:  # torch makes it in the first step or never
+                found.setdefault("momentum_buffer", torch.zeros_like(p, requires_grad=False))
+            self.torch.state[p] = found
 
     def _shapes(self) -> list[tuple[int, ...]]:
         return [tuple(p.shape) for p in self.parameters]

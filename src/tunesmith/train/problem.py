@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from tunesmith.space import Space
-from tunesmith.train import arguments, checkpointing, fitting, metrics, planning, resolve, suggesting
+from tunesmith.train import arguments, checkpointing, fitting, metrics, planning, resolve, suggesting, trial_states
 from tunesmith.train import device as devices
 from tunesmith.train.arguments import whole
 from tunesmith.train.dataset import Dataset, data_of, load_dataset
@@ -71,6 +71,11 @@ class Problem:
         repeat: 0, 1, 2, ...: another split and other training seeds; see :meth:`for_repeat`.
         precision: "float32", or "bfloat16" or "float16" for mixed precision.
         device: "auto" (CUDA, else MPS, else CPU) or a name such as "cpu".
+        save_every: epochs from one saving of a trial's state (``trial.save``) to the next, and at the end of each
+            training, so that a trial that is interrupted or paused goes on from there in another process, with the same
+            bits. Default None: only if the study's rule needs states (population-based training), then every epoch. A
+            saving takes some 10 ms on a disk, and a paused trial that is saved stays PAUSED when ``optimize`` ends.
+            Trainings in lanes save nothing. The problem's id and :meth:`to_dict` leave this out.
         threads: of torch on a CPU, while training. Default 1: the same results on machines with different numbers of
             cores, and trials that run side by side do not compete. None leaves torch's setting.
 
@@ -99,6 +104,7 @@ class Problem:
     precision: str
     device: str
     threads: int | None
+    save_every: int | None
 
     def __init__(
         self,
@@ -125,6 +131,7 @@ class Problem:
         precision: str = "float32",
         device: str = "auto",
         threads: int | None = 1,
+        save_every: int | None = None,
     ) -> None:
         values = arguments.merged(fixed, batch_size=batch_size, optimizer=optimizer)
         data, family = data_of(data), arguments.model_of(model)
@@ -154,6 +161,7 @@ class Problem:
             "precision": precision,
             "device": device,
             "threads": whole("threads", threads, 1, optional=True),
+            "save_every": whole("save_every", save_every, 1, optional=True),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -167,7 +175,8 @@ class Problem:
     def to_dict(self) -> dict[str, Any]:
         """The full configuration, JSON-able, with the defaults of today; data and a model of your own by their ids."""
         own = {"data": getattr(self.data, "id", self.data), "model": self.family.id, "metrics": list(self.metrics)}
-        return {**self._fields(), **own, "space": self.space.to_dict(), "fixed": dict(self.fixed)}
+        fields = {name: value for name, value in self._fields().items() if name != "save_every"}
+        return {**fields, **own, "space": self.space.to_dict(), "fixed": dict(self.fixed)}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any], *, model: Any = None, data: Dataset | None = None) -> Problem:
@@ -261,10 +270,11 @@ class Problem:
         A training that diverges, a network that is impossible for the images, and memory that runs out end the trial
         with the value NaN, which a study records as FAIL, and leave the reason in the user attribute ``fail_reason``.
         """
-        evaluation = self.begin(trial)
+        params = self.suggest(trial)
+        evaluation = trial_states.begin(self, trial, params)
         value, kept = None, {}
         try:
-            yield from evaluation.run()
+            yield from evaluation.run(trial_states.keeper(self, trial, params, evaluation))
             value = evaluation.value
         except Exception as error:
             reason = evaluation.fail_reason(error)
@@ -278,9 +288,14 @@ class Problem:
     fail_reason = staticmethod(fail_reason)
 
     def begin(self, trial: suggesting.SuggestingTrial) -> Evaluation:
-        """Suggest, and return what is to be trained and reported."""
-        params = self.suggest(trial)
-        return self.evaluation(params, self.training_seed(trial.number, params))
+        """Suggest, and return what is to be trained and reported in a lane; what an earlier attempt has saved is done.
+
+        Raises:
+            InvalidValueError: the study's rule needs states, which lanes do not save; the trial's state is of another
+                training, and the message says what differs.
+        """
+        trial_states.check_lane(trial)
+        return trial_states.begin(self, trial, self.suggest(trial))
 
     def suggest(self, trial: suggesting.SuggestingTrial) -> dict[str, Any]:
         """The values of all active parameters, in the order of the space."""

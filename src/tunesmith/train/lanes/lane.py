@@ -35,7 +35,8 @@ class Lane(Parked):
         training: its own loop when it trains alone.
         best: with patience, the network's state at its best epoch.
         most: the widest stack that it may be in; halved when a stack fails.
-        alone: whether not even a stack of its own could be computed; then the ordinary loop says what is wrong.
+        alone: whether it is trained by the ordinary loop: not even a stack of its own could be computed, and that loop
+            says what is wrong; or the training goes on from a state.
     """
 
     key: Hashable
@@ -55,8 +56,11 @@ class Lane(Parked):
         job = self.evaluation.next_job()
         if job is None:
             return False
-        self.job, self.bucket, self.course = job, Bucket.of(job), Course(job)
-        self.update = self.training = self.best = None
+        self.job, self.bucket = job, Bucket.of(job)
+        self.update = self.best = None
+        self.training = self.evaluation.resumed(job)
+        self.alone = self.alone or self.training is not None
+        self.course = Course(job) if self.training is None else self.training.course
         layers = [m for m in job.network.modules() if isinstance(m, Dropout)]
         self.dropped = [layer.p for layer in layers]
         self.masks = [counter.key(job.seeds.dropout, k) for k in range(len(layers))]
