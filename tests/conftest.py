@@ -8,6 +8,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; read when NumPy and torch are imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 settings.register_profile("tunesmith", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("tunesmith")
 

@@ -8,84 +8,16 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from tunesmith._table import Table
 from tunesmith.distributions import BaseDistribution, choice_from_json
 from tunesmith.events import VERSION, Event, attr_from_json
 from tunesmith.exceptions import LogDamagedError, NewerFormatError
 from tunesmith.history import History, Memos, OpenRow, Shape
+from tunesmith.open_trials import OpenTrial, Part, Saved, first_of_each_step, rewind
 from tunesmith.space import Space
 from tunesmith.trial._state import TrialState
-
-Part = tuple[str, list[Any]]  # (space id, values as they stand in the event)
-
-
-class Saved(NamedTuple):
-    """A state that was saved: of which trial, in which attempt, after which step, and under which token."""
-
-    number: int
-    attempt: int
-    step: int
-    token: str
-
-
-class OpenTrial:
-    """A trial that is not finished.
-
-    ``enqueued`` is what a user asked for (``None`` for others), ``fixed`` that and what the sampler gave under names
-    that are not known yet. ``times`` are those of the reports. ``row`` is what a history shows of it, until it changes.
-    ``spared`` is the number of attempts that ended through no fault of the trial. ``saved`` is the last state that the
-    trial has saved, ``source`` the one of another trial that it began with.
-    """
-
-    __slots__ = (
-        "at",
-        "attempt",
-        "by_ask",
-        "constraints",
-        "enqueued",
-        "fixed",
-        "number",
-        "parts",
-        "reports",
-        "row",
-        "saved",
-        "source",
-        "spared",
-        "start",
-        "state",
-        "tags",
-        "times",
-        "token",
-        "user_attrs",
-    )  # fmt: skip
-
-    def __init__(self, number: int, state: TrialState) -> None:
-        self.number = number
-        self.state = state
-        self.token: str | None = None
-        self.attempt = 0
-        self.spared = 0
-        self.parts: list[Part] = []
-        self.enqueued: dict[str, Any] | None = None
-        self.fixed: dict[str, Any] = {}
-        self.tags: dict[str, Any] = {}
-        self.start = 0
-        self.reports: list[list[Any]] = []
-        self.times: list[int] = []
-        self.row: OpenRow | None = None
-        self.user_attrs: dict[str, Any] = {}
-        self.constraints: dict[str, float] = {}
-        self.by_ask = False
-        self.at: int | None = None
-        self.saved: Saved | None = None
-        self.source: Saved | None = None
-
-    @property
-    def state_of(self) -> Saved | None:
-        """The state that another attempt goes on from."""
-        return self.saved or self.source
 
 
 class Fold:
@@ -292,7 +224,7 @@ class Fold:
         trial.row = None
         trial.by_ask = bool(event.get("o"))
         if trial.attempt:
-            _rewind(trial, event)
+            rewind(trial, event)
         else:
             trial.start = event["t"]
         if "src" in event:
@@ -359,7 +291,7 @@ class Fold:
         if event.get("again"):
             trial.attempt += 1
             trial.spared += 1 if "from" in event else 0
-            _rewind(trial, event)
+            rewind(trial, event)
         return True
 
     def _release(self, event: Event) -> bool:
@@ -430,7 +362,7 @@ class Fold:
             for space, _ in parts:
                 table.blank(row, space, set(event["x"]))
         if trial.reports:
-            kept = _first_of_each_step(trial.reports)
+            kept = first_of_each_step(trial.reports)
             table.write_reports(row, [trial.reports[i] for i in kept], [trial.times[i] for i in kept])
         if trial.tags:
             table.write_tags(row, trial.tags)
@@ -487,22 +419,3 @@ class Fold:
 
 def _newer(version: Any) -> NewerFormatError:
     return NewerFormatError(f"The log has format {version}, this version reads up to {VERSION}; update tunesmith.")
-
-
-def _rewind(trial: OpenTrial, event: Event) -> None:
-    """Another attempt keeps the reports up to the step ``from``; without it there is no state any more."""
-    last = event.get("from")
-    if last is None:
-        trial.saved = trial.source = None
-    kept = [i for i, r in enumerate(trial.reports) if last is not None and r[0] <= last]
-    trial.reports, trial.times = [trial.reports[i] for i in kept], [trial.times[i] for i in kept]
-
-
-def _first_of_each_step(reports: list[list[Any]]) -> list[int]:
-    """A step of a metric counts once; it may stand twice in a log when a writer did not learn that it came through."""
-    if len(reports) < 2:
-        return list(range(len(reports)))
-    first: dict[tuple[Any, ...], int] = {}
-    for i, r in enumerate(reports):
-        first.setdefault((r[0], *r[2:]), i)
-    return list(first.values())

@@ -10,7 +10,8 @@ import numpy as np
 
 from tunesmith._gc import paused
 from tunesmith.distributions import BaseDistribution
-from tunesmith.fold import Fold, OpenTrial
+from tunesmith.fold import Fold
+from tunesmith.open_trials import OpenTrial
 from tunesmith.trial import FrozenTrial, TrialState
 from tunesmith.trial._base import own_attrs
 

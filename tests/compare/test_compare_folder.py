@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from dataclasses import dataclass
 
@@ -13,8 +12,8 @@ from compare.objectives import SPACE, CountingSampler, Objective, problem
 from tunesmith import Float, load_study
 from tunesmith.compare import FunctionProblem, compare
 from tunesmith.exceptions import InvalidValueError
-from tunesmith.logging import get_verbosity, set_verbosity
 from tunesmith.samplers import BaseSampler, PSOSampler, RandomSampler
+from tunesmith.testing._logged import logged
 
 # -- the folder ------------------------------------------------------------------------------------------------
 
@@ -37,18 +36,14 @@ def test_an_edited_objective_is_refused(tmp_path):
         compare(problem(test=lambda params, seed: {"accuracy": 1.0}), ["random"], 1, 1, out=tmp_path / "b")
 
 
-def test_nothing_computed_is_said(tmp_path, caplog):
-    logger, before = logging.getLogger("tunesmith"), get_verbosity()
-    logger.addHandler(caplog.handler)
-    set_verbosity(logging.INFO)
-    try:
+def test_nothing_computed_is_said(tmp_path):
+    with logged() as messages:
         compare(problem(), ["random"], 2, 1, out=tmp_path)
-        assert "Nothing was computed" not in caplog.text
+        assert not any("Nothing was computed" in message for message in messages)
         compare(problem(), ["random"], 2, 1, out=tmp_path)
-        assert f"Nothing was computed: all results come from the folder {str(tmp_path)!r}." in caplog.text
-    finally:
-        set_verbosity(before)
-        logger.removeHandler(caplog.handler)
+    assert any(
+        f"Nothing was computed: all results come from the folder {str(tmp_path)!r}." in message for message in messages
+    )
 
 
 def test_a_plain_function_may_be_given_a_name(tmp_path):

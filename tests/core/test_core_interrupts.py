@@ -243,12 +243,15 @@ def interrupted_at(k: int, files: tuple[str, ...], work: Callable[[], Any]) -> b
 CORE = (
     "study/_log.py",
     "tunesmith/fold.py",
+    "tunesmith/open_trials.py",
     "tunesmith/_table.py",
     "tunesmith/_columns.py",
     "study/_session.py",
+    "study/_live_trials.py",
     "study/_propose.py",
     "storages/memory.py",
     "trial/_live.py",
+    "trial/_pending.py",
 )
 
 

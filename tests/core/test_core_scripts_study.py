@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tunesmith.testing._logged import logged
+
 
 def quadratic(trial: Any) -> float:
     x = trial.suggest_float("x", -10, 10)
@@ -422,20 +424,13 @@ class TestLogging:
         assert [getattr(optuna.logging, n) for n in levels] == [getattr(logging, n) for n in levels]
 
     def test_one_line_a_trial(self, optuna: ModuleType) -> None:
-        lines: list[str] = []
-        handler = logging.Handler()
-        handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
-        root = logging.getLogger()
-        root.addHandler(handler)
-        try:
+        with logged("") as lines:
             optuna.logging.set_verbosity(optuna.logging.INFO)
             optuna.logging.enable_propagation()
             study = optuna.create_study(direction="maximize", study_name="a")
             study.optimize(lambda t: t.suggest_int("n", 7, 7), n_trials=1)
             optuna.logging.disable_propagation()
             study.optimize(lambda t: 1.0, n_trials=1)
-        finally:
-            root.removeHandler(handler)
         assert len(lines) == 2
         assert lines[0].startswith("A new study created in ")
         assert lines[0].endswith(" with name: a")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging as python_logging
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ import tunesmith
 from tunesmith import create_study, load_study
 from tunesmith.samplers import RandomSampler
 from tunesmith.study import Study
+from tunesmith.testing._logged import logged
 
 
 def objective(trial: Any) -> float:
@@ -37,49 +38,32 @@ def test_a_study_in_memory_is_copied_as_a_snapshot(way: Callable[[Study], Study]
     assert [(t.number, t.params, t.value) for t in twin.trials] == [(t.number, t.params, t.value) for t in study.trials]
 
 
-@pytest.fixture
-def records() -> Iterator[list[python_logging.LogRecord]]:
-    """What a handler receives that a script adds to the logger of its name."""
-    found: list[python_logging.LogRecord] = []
-
-    class Collect(python_logging.Handler):
-        def emit(self, record: python_logging.LogRecord) -> None:
-            found.append(record)
-
-    handler = Collect()
-    logger = tunesmith.logging.get_logger("optuna")
-    logger.addHandler(handler)
-    before = tunesmith.logging.get_verbosity()
-    tunesmith.logging.set_verbosity(tunesmith.logging.INFO)
-    yield found
-    tunesmith.logging.set_verbosity(before)
-    logger.removeHandler(handler)
-
-
-def test_the_logger_of_an_optuna_script_is_our_own(records: list[python_logging.LogRecord]) -> None:
+def test_the_logger_of_an_optuna_script_is_our_own() -> None:
+    """A handler that a script adds to it gets our messages."""
     assert tunesmith.logging.get_logger("optuna") is python_logging.getLogger("tunesmith")
     assert tunesmith.logging.get_logger("optuna.study").name == "tunesmith.study"
-    create_study(seed=0).optimize(objective, n_trials=2)
-    assert sum("Trial 1 finished with value" in record.getMessage() for record in records) == 1
+    with logged(tunesmith.logging.get_logger("optuna").name) as messages:
+        create_study(seed=0).optimize(objective, n_trials=2)
+    assert sum("Trial 1 finished with value" in message for message in messages) == 1
 
 
-def test_another_seed_for_a_study_that_has_one_is_said(records: list[python_logging.LogRecord], tmp_path: Any) -> None:
+def test_another_seed_for_a_study_that_has_one_is_said(tmp_path: Any) -> None:
     storage = str(tmp_path / "s.jsonl")
     create_study(study_name="s", storage=storage, sampler=RandomSampler(seed=1))
 
     def said(**options: Any) -> bool:
-        records.clear()
-        study = load_study(study_name="s", storage=storage, **options)
+        with logged() as messages:
+            study = load_study(study_name="s", storage=storage, **options)
         assert study.seed == 1
-        return any("has another seed (1)" in record.getMessage() for record in records)
+        return any("has another seed (1)" in message for message in messages)
 
     assert not said()
     assert not said(sampler=RandomSampler(seed=1))
     assert not said(sampler=RandomSampler())
     assert said(sampler=RandomSampler(seed=2))
-    records.clear()
-    create_study(study_name="s", storage=storage, seed=5, load_if_exists=True)
-    assert any("the given one (5) is ignored" in record.getMessage() for record in records)
+    with logged() as messages:
+        create_study(study_name="s", storage=storage, seed=5, load_if_exists=True)
+    assert any("the given one (5) is ignored" in message for message in messages)
 
 
 @pytest.mark.parametrize("name", ["visualization", "importance", "integration"])

@@ -33,6 +33,7 @@ def test_ranks(m: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     loss = rng.integers(0, 8, (40, m)).astype(float)  # with ties
     loss[rng.random(loss.shape) < 0.05] = np.inf
+    loss[rng.random(loss.shape) < 0.05] = -np.inf
     violation = np.where(rng.random(40) < 0.5, 0.0, rng.integers(0, 4, 40))
     assert nondomination_ranks(loss, violation).tolist() == by_definition(loss, violation)
     assert nondomination_ranks(loss).tolist() == by_definition(loss, np.zeros(40))

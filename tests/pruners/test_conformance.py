@@ -46,6 +46,8 @@ RULES |= {label: (pruners.known_names()[name][0], options) for label, (name, opt
 
 
 class TestPruners(PrunerKit):
+    cuts = 5
+
     @pytest.fixture(params=RULES)
     def rule(self, request: pytest.FixtureRequest) -> Rule:
         return RULES[request.param]

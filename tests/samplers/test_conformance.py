@@ -29,6 +29,8 @@ MODELS = ("auto", "gp", "randomforest", "thompson")
 
 
 class TestSamplers(SamplerKit):
+    cuts = 5
+
     @pytest.fixture(params=[name for name in METHODS if name not in MODELS])
     def method(self, request: pytest.FixtureRequest) -> Method:
         return METHODS[request.param]
@@ -36,7 +38,8 @@ class TestSamplers(SamplerKit):
 
 class TestModels(SamplerKit):
     trials = 12
-    cuts = 5
+    long = 60
+    cuts = 7
 
     @pytest.fixture(params=MODELS)
     def method(self, request: pytest.FixtureRequest) -> Method:

@@ -308,3 +308,4 @@ class TestSound(SamplerKit):
     """The kit is for samplers of other packages, too: this one is known to no registry."""
 
     sampler_class = Sound
+    cuts = 1

@@ -52,7 +52,7 @@ SPACES = st.lists(distributions(), min_size=1, max_size=4).map(lambda ds: Space(
 
 
 @pytest.mark.parametrize("name", [n for n, (c, _) in known_names().items() if not getattr(c, "countable_only", False)])
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(space=SPACES, seed=st.integers(0, 2**40), maximise=st.booleans())
 def test_proposals_belong_to_the_space(name: str, space: Space, seed: int, maximise: bool) -> None:
     sampler = get_sampler(name)

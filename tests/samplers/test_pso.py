@@ -331,12 +331,10 @@ def test_several_objectives() -> None:
         ({"boundary": "wrap"}, "reflect, absorb"),
         ({"init": "lhs"}, "sobol, random"),
         ({"swarm_size": 0}, "swarm_size"),
-        ({"swarm_size": 2.5}, "swarm_size"),
-        ({"swarm_size": True}, "swarm_size"),
         ({"neighbors": 3}, "even"),
         ({"inertia": (0.9, 0.4, 0.1)}, "pair"),
         ({"inertia": float("nan")}, "finite"),
-        ({"cognitive": -1.0}, "negative"),
+        ({"cognitive": -1.0}, "`cognitive` must be a finite number of at least 0"),
         ({"v_max": 0.0}, "positive"),
         ({"variant": "constriction", "cognitive": 1.0}, "> 4"),
     ],
@@ -346,9 +344,10 @@ def test_impossible_arguments(options: dict[str, Any], message: str) -> None:
         PSOSampler(**options)
 
 
-def test_arguments_of_another_type() -> None:
-    with pytest.raises(InvalidTypeError, match="inertia"):
-        PSOSampler(inertia="big")  # type: ignore[arg-type]
+@pytest.mark.parametrize("options", [{"inertia": "big"}, {"swarm_size": 2.5}, {"swarm_size": True}, {"v_max": None}])
+def test_arguments_of_another_type(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidTypeError, match=next(iter(options))):
+        PSOSampler(**options)
 
 
 def test_short_names() -> None:

@@ -147,21 +147,6 @@ def test_a_batch_has_functions_of_its_own() -> None:
     assert points.std(axis=0).min() > 0.02
 
 
-def test_what_is_enqueued_in_part_is_completed_by_the_model() -> None:
-    """Beside the given value stand the others' best ones; before there is a model they are random, and differ."""
-    space = Space({"x": Float(0, 1), "y": Float(0, 1), "c": Categorical(["a", "b"])})
-    study = create_study(sampler="thompson", space=space, seed=0)
-    for x in [0.9] * 3 + [None] * 30 + [0.9] * 5:
-        if x is not None:
-            study.enqueue_trial({"x": x})
-        study.optimize(lambda t: abs(suggest_all(t, space)["y"] - 0.3) + (t.params["c"] == "b") + t.params["x"] / 9, 1)
-    first, last = ([t.params for t in trials] for trials in (study.trials[:3], study.trials[-5:]))
-    assert {p["x"] for p in first + last} == {0.9}
-    assert len({p["y"] for p in first + last}) == 8
-    assert np.median([abs(p["y"] - 0.3) for p in last]) < 0.1
-    assert [p["c"] for p in last].count("a") >= 4
-
-
 def test_errors() -> None:
     for options in ({"n_startup_trials": 0}, {"features": 0}, {"transform": "sqrt"}):
         with pytest.raises(InvalidValueError, match=next(iter(options))):

@@ -3,6 +3,8 @@ genetic algorithm: NSGA-II. IEEE Trans. Evol. Comput. 6, 182-197)."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,15 +27,40 @@ def nondomination_ranks(loss: FloatArray, violation: FloatArray | None = None) -
     """
     ranks = np.zeros(len(loss), np.int64)
     feasible = np.ones(len(loss), bool) if violation is None else violation <= 0
-    left, k = np.flatnonzero(feasible), 0
+    ranks[feasible] = (_swept if loss.shape[1] == 2 else _peeled)(loss[feasible])
+    if violation is not None and not feasible.all():
+        _, order = np.unique(violation[~feasible], return_inverse=True)
+        ranks[~feasible] = ranks[feasible].max(initial=-1) + 1 + order
+    return ranks
+
+
+def _peeled(loss: FloatArray) -> NDArray[np.int64]:
+    """Front after front is found and taken away; each costs at most the square of what is left."""
+    ranks = np.empty(len(loss), np.int64)
+    left, k = np.arange(len(loss)), 0
     while len(left):
         best = front(loss[left])
         ranks[left[best]] = k
         left, k = left[~best], k + 1
-    if violation is not None and not feasible.all():
-        _, order = np.unique(violation[~feasible], return_inverse=True)
-        ranks[~feasible] = k + order
     return ranks
+
+
+def _swept(loss: FloatArray) -> NDArray[np.int64]:
+    """Of two objectives: in one sweep, O(n log n), however many fronts there are (Jensen, M. T. 2003: Reducing the
+    run-time complexity of multiobjective EAs. IEEE Trans. Evol. Comput. 7, 503-515)."""
+    order = np.lexsort((loss[:, 1], loss[:, 0]))
+    lowest: list[float] = []  # of each front the second objective of its latest point, ascending
+    ranks: list[int] = []
+    last = None
+    for point in loss[order].tolist():
+        if point != last:  # equal points do not dominate each other
+            rank = bisect_right(lowest, point[1])
+            lowest[rank : rank + 1] = [point[1]]
+        ranks.append(rank)
+        last = point
+    found = np.empty(len(loss), np.int64)
+    found[order] = ranks
+    return found
 
 
 def crowding_distance(loss: FloatArray) -> FloatArray:

@@ -107,7 +107,7 @@ def best(loss: FloatArray, number: NDArray[np.int64], size: int) -> NDArray[np.i
         mine = loss[left, 0]
         left = left[mine <= np.partition(mine, size - 1)[size - 1]]
         return left[np.lexsort((number[left], loss[left, 0]))[:size]]
-    ranks = _fronts(loss[left])
+    ranks = nondomination_ranks(loss[left])
     found: list[NDArray[np.int64]] = []
     for rank in range(int(ranks.max()) + 1):
         group = left[ranks == rank]
@@ -117,26 +117,6 @@ def best(loss: FloatArray, number: NDArray[np.int64], size: int) -> NDArray[np.i
         if size == 0:
             break
     return np.concatenate(found)
-
-
-def _fronts(loss: FloatArray) -> NDArray[np.int64]:
-    """The front of each of the (n, objectives) points. Of two objectives in one sweep (Jensen, M. T. 2003: Reducing the
-    run-time complexity of multiobjective EAs. IEEE Trans. Evol. Comput. 7, 503-515): a rung is judged very often."""
-    if loss.shape[1] != 2:
-        return nondomination_ranks(loss)
-    order = np.lexsort((loss[:, 1], loss[:, 0]))
-    lowest: list[float] = []  # of each front the second objective of its latest point, ascending
-    ranks: list[int] = []
-    last = None
-    for point in loss[order].tolist():
-        if point != last:  # equal points do not dominate each other
-            rank = bisect_right(lowest, point[1])
-            lowest[rank : rank + 1] = [point[1]]
-        ranks.append(rank)
-        last = point
-    found = np.empty(len(loss), np.int64)
-    found[order] = ranks
-    return found
 
 
 def _curve(

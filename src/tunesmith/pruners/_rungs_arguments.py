@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tunesmith._arguments import number, whole
 from tunesmith.curves import STEP
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
-from tunesmith.pruners._arguments import number, whole
 
 #: Learned from complete trials.
 AUTO = "auto"

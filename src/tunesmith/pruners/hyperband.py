@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
+from tunesmith._arguments import whole
 from tunesmith.curves import STEP
 from tunesmith.exceptions import InvalidValueError
 from tunesmith.history import History, OpenRow
-from tunesmith.pruners._arguments import whole
 from tunesmith.pruners._base import BasePruner, Schedule, Start, Verdict
 from tunesmith.pruners._rungs import lengths
 from tunesmith.pruners._rungs_arguments import AUTO, amount, flag, named

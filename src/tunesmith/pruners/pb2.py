@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tunesmith._arguments import number, whole
 from tunesmith.distributions import CategoricalDistribution
 from tunesmith.history import History, OpenRow
-from tunesmith.pruners._arguments import number, whole
 from tunesmith.pruners._base import BasePruner, Schedule, Verdict
 from tunesmith.pruners._population import Life, changes, check_names, judge, lives_of, moves, sampled
 from tunesmith.space import FloatArray, Space

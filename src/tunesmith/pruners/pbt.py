@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tunesmith._arguments import number, whole
 from tunesmith.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -20,7 +21,6 @@ from tunesmith.distributions import (
 )
 from tunesmith.exceptions import InvalidTypeError
 from tunesmith.history import History, OpenRow
-from tunesmith.pruners._arguments import number, whole
 from tunesmith.pruners._base import BasePruner, Schedule, Verdict
 from tunesmith.pruners._population import Stretch, changes, check_names, judge, lineage, moves, sampled
 

@@ -14,8 +14,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from tunesmith._arguments import number, whole
 from tunesmith.history import History, OpenRow
-from tunesmith.pruners._arguments import number, whole
 from tunesmith.pruners._base import BasePruner, Verdict
 from tunesmith.pruners._intervals import due
 from tunesmith.trial._state import TrialState

@@ -9,9 +9,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tunesmith._arguments import number, whole
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.history import History, OpenRow
-from tunesmith.pruners._arguments import number, whole
 from tunesmith.pruners._base import BasePruner, Verdict
 from tunesmith.pruners._intervals import due
 

@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from tunesmith._arguments import whole
 from tunesmith.curves import STEP
 from tunesmith.history import History, OpenRow
-from tunesmith.pruners._arguments import whole
 from tunesmith.pruners._base import BasePruner, Schedule, Verdict
 from tunesmith.pruners._rungs_arguments import amount, named
 from tunesmith.pruners._rungs_synchronous import Bracket, SynchronousRungs

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tunesmith._arguments import number, whole
 from tunesmith.history import History, OpenRow
-from tunesmith.pruners._arguments import number, whole
 from tunesmith.pruners._base import BasePruner, Verdict
 from tunesmith.space import FloatArray
 

@@ -5,11 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith.exceptions import InvalidValueError
 from tunesmith.history import History
 from tunesmith.space import FloatArray
 from tunesmith.trial import TrialState
 
 TRANSFORMS = ("log", "rank", "none")
+
+
+def single_objective(method: str, history: History) -> None:
+    """The study has one objective, or an error says that ``method`` needs that."""
+    if len(history.directions) != 1:
+        raise InvalidValueError(
+            f"{method} needs a single objective, but this study has {len(history.directions)}; take NSGAIISampler."
+        )
 
 
 def usable(history: History) -> tuple[NDArray[np.int64], FloatArray]:

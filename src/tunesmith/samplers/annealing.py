@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tunesmith._arguments import number, whole
 from tunesmith.history import History
 from tunesmith.numerics.streams import stream
-from tunesmith.samplers._arguments import number, single_objective, whole
 from tunesmith.samplers._base import BaseSampler, Proposal
 from tunesmith.samplers._novel import Novel
+from tunesmith.samplers._results import single_objective
 from tunesmith.space import FloatArray, Space
 from tunesmith.trial import TrialState
 

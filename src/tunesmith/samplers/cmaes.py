@@ -27,15 +27,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tunesmith import logging
+from tunesmith._arguments import number, whole
 from tunesmith.distributions import BaseDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.history import History
-from tunesmith.samplers._arguments import number, single_objective, whole
 from tunesmith.samplers._base import BaseSampler, Proposal
 from tunesmith.samplers._cmaes_coordinates import MOST_LISTED, Coordinates, coordinates_of, promising, unit_rows
 from tunesmith.samplers._cmaes_engine import Start
 from tunesmith.samplers._cmaes_replay import Plan, Replay
 from tunesmith.samplers._novel import Novel
+from tunesmith.samplers._results import single_objective
 from tunesmith.space import FloatArray, Space
 from tunesmith.trial import FrozenTrial, TrialState
 

@@ -16,14 +16,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tunesmith._arguments import number, one_of, whole
 from tunesmith.exceptions import InvalidValueError
 from tunesmith.history import History
 from tunesmith.numerics.differential import crossed, inside, towards
 from tunesmith.numerics.variation import Genome
-from tunesmith.samplers._arguments import number, one_of, single_objective, whole
 from tunesmith.samplers._base import BaseSampler, Proposal
 from tunesmith.samplers._differential import SLOT, SPACE, Slots, Vector, X
 from tunesmith.samplers._population import Tried, chromosomes, first_points
+from tunesmith.samplers._results import single_objective
 from tunesmith.space import FloatArray, Space
 
 #: How often a trial that leads to a known configuration is made again.

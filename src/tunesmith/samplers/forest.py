@@ -13,14 +13,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tunesmith._arguments import number, one_of, whole
 from tunesmith.history import History
 from tunesmith.numerics.forest import Forest, check_scikit_learn
-from tunesmith.samplers._arguments import number, one_of, single_objective, whole
 from tunesmith.samplers._base import BaseSampler, Proposal
 from tunesmith.samplers._exchange import Exchange, descend, filled, first_new, given_row, snapped
 from tunesmith.samplers._forest_coder import Coder
 from tunesmith.samplers._novel import Novel
-from tunesmith.samplers._results import TRANSFORMS, thinned, transformed, usable
+from tunesmith.samplers._results import TRANSFORMS, single_objective, thinned, transformed, usable
 from tunesmith.samplers._sobol import first_rows
 from tunesmith.space import FloatArray, Space
 

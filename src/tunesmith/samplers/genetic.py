@@ -19,12 +19,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from tunesmith._arguments import number, one_of, whole
 from tunesmith.history import History
 from tunesmith.numerics.variation import Crossover, Mutation
-from tunesmith.samplers._arguments import number, one_of, single_objective, whole
 from tunesmith.samplers._base import Proposal
 from tunesmith.samplers._breeding import Breeder, PopulationSampler, children, crossover_of, mutation_of, written
 from tunesmith.samplers._population import chromosomes, usable
+from tunesmith.samplers._results import single_objective
 from tunesmith.space import FloatArray, Space
 
 

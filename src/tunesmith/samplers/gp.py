@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tunesmith import logging
+from tunesmith._arguments import whole
 from tunesmith.distributions import BaseDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.history import History
 from tunesmith.numerics.blas import one_thread
-from tunesmith.samplers._arguments import single_objective, whole
 from tunesmith.samplers._base import BaseSampler, Proposal
 from tunesmith.samplers._novel import Novel
-from tunesmith.samplers._results import usable
+from tunesmith.samplers._results import single_objective, usable
 from tunesmith.samplers._sobol import first_rows
 from tunesmith.space import FloatArray, Space
 

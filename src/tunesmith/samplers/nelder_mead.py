@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tunesmith._arguments import number
 from tunesmith.exceptions import InvalidTypeError
 from tunesmith.history import History
-from tunesmith.samplers._arguments import number, single_objective
 from tunesmith.samplers._base import BaseSampler, Proposal
 from tunesmith.samplers._nelder_mead_runs import Axes, Runs, Settings, open_rows
 from tunesmith.samplers._novel import Novel
+from tunesmith.samplers._results import single_objective
 from tunesmith.space import FloatArray, Space
 
 #: Random points that stand in where nothing is left to ask for.

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith._arguments import number, one_of, whole
 from tunesmith.history import History
 from tunesmith.numerics.dominance import crowding_distance, nondomination_ranks
 from tunesmith.numerics.variation import (
@@ -30,7 +31,6 @@ from tunesmith.numerics.variation import (
     UniformMutation,
     VSBXCrossover,
 )
-from tunesmith.samplers._arguments import number, one_of, whole
 from tunesmith.samplers._base import Proposal
 from tunesmith.samplers._breeding import Breeder, PopulationSampler, children, crossover_of, mutation_of, written
 from tunesmith.samplers._population import chromosomes, usable

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from tunesmith._arguments import number
 from tunesmith.distributions import BaseDistribution, choice_to_json
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.history import History, OpenRow
-from tunesmith.samplers._arguments import number
 from tunesmith.samplers._base import BaseSampler, Proposal
 from tunesmith.samplers._novel import Novel
 from tunesmith.samplers._priors import Beliefs, belief, check_form

@@ -18,7 +18,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tunesmith.exceptions import InvalidTypeError, InvalidValueError
+from tunesmith._arguments import number, one_of, whole
+from tunesmith.exceptions import InvalidValueError
 from tunesmith.history import History
 from tunesmith.numerics.low_discrepancy import MAX_SOBOL_DIMENSION, points
 from tunesmith.samplers._base import BaseSampler, Proposal
@@ -93,7 +94,8 @@ class PSOSampler(BaseSampler):
         seed: becomes the study's seed; ``None`` takes a fresh one (which the log keeps).
 
     Raises:
-        InvalidValueError: an impossible argument; a study with several objectives; a falling inertia without a budget.
+        InvalidTypeError: an argument of another type. InvalidValueError: an impossible argument; a study with several
+            objectives; a falling inertia without a budget.
     """
 
     swarm_size: int = 5
@@ -114,28 +116,29 @@ class PSOSampler(BaseSampler):
     }
 
     def __post_init__(self) -> None:
-        _one_of("topology", self.topology, ("global", "ring"))
-        _one_of("variant", self.variant, ("inertia", "constriction"))
-        _one_of("boundary", self.boundary, ("reflect", "absorb"))
-        _one_of("init", self.init, ("sobol", "random"))
+        one_of("topology", self.topology, ("global", "ring"))
+        one_of("variant", self.variant, ("inertia", "constriction"))
+        one_of("boundary", self.boundary, ("reflect", "absorb"))
+        one_of("init", self.init, ("sobol", "random"))
         for name, least in (("swarm_size", 1), ("neighbors", 2)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise InvalidValueError(f"`{name}` must be an integer of at least {least}, but is {value!r}.")
+            whole(name, getattr(self, name), least)
         if self.neighbors % 2:
             raise InvalidValueError(f"`neighbors` must be even (as many on either side), but is {self.neighbors}.")
         if isinstance(self.inertia, Sequence) and not isinstance(self.inertia, str):
-            object.__setattr__(self, "inertia", tuple(_number("inertia", w) for w in self.inertia))
+            for weight in self.inertia:
+                number("inertia", weight)
+            object.__setattr__(self, "inertia", tuple(map(float, self.inertia)))
             if len(self.inertia) != 2:  # type: ignore[arg-type]
                 raise InvalidValueError(
                     f"`inertia` must be a number, or a pair (first, last), but is {self.inertia!r}."
                 )
         else:
-            _number("inertia", self.inertia)
+            number("inertia", self.inertia)
         for name in ("cognitive", "social"):
-            if getattr(self, name) is not None and _number(name, getattr(self, name)) < 0:
-                raise InvalidValueError(f"`{name}` must not be negative, but is {getattr(self, name)}.")
-        if not _number("v_max", self.v_max) > 0:
+            if getattr(self, name) is not None:
+                number(name, getattr(self, name), 0.0)
+        number("v_max", self.v_max)
+        if not self.v_max > 0:
             raise InvalidValueError(f"`v_max` must be positive, but is {self.v_max}.")
         if self.variant == "constriction" and not sum(self._attraction) > 4:
             c1, c2 = self._attraction
@@ -267,16 +270,3 @@ def bounded(x: FloatArray, v: FloatArray, boundary: str) -> tuple[FloatArray, Fl
     if boundary == "reflect":
         x = np.abs(np.mod(x + 1.0, 2.0) - 1.0)
     return np.clip(x, 0.0, 1.0), np.where(outside, -0.5 * v, v)
-
-
-def _one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InvalidValueError(f"`{name}` must be one of {', '.join(known)}, but is {value!r}.")
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise InvalidTypeError(f"`{name}` must be a number, but is {value!r}.")
-    if not math.isfinite(value):
-        raise InvalidValueError(f"`{name}` must be finite, but is {value}.")
-    return float(value)

@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tunesmith import logging
+from tunesmith._arguments import one_of
 from tunesmith.distributions import BaseDistribution
-from tunesmith.exceptions import InvalidTypeError, InvalidValueError
+from tunesmith.exceptions import InvalidTypeError
 from tunesmith.history import History
 from tunesmith.numerics.low_discrepancy import KINDS, points
 from tunesmith.samplers._base import BaseSampler, Proposal
@@ -77,8 +78,7 @@ class QMCSampler(BaseSampler):
     }
 
     def __post_init__(self) -> None:
-        if self.qmc_type not in KINDS:
-            raise InvalidValueError(f"`qmc_type` must be one of {', '.join(KINDS)}, but is {self.qmc_type!r}.")
+        one_of("qmc_type", self.qmc_type, KINDS)
         if isinstance(self.independent_sampler, Mapping):  # as it stands in a log
             from tunesmith.samplers import from_spec
 

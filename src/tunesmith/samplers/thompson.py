@@ -17,13 +17,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tunesmith._arguments import one_of, whole
 from tunesmith.history import History
 from tunesmith.numerics.pathwise import Path, log_evidence, squared_distances
-from tunesmith.samplers._arguments import one_of, single_objective, whole
 from tunesmith.samplers._base import BaseSampler, Proposal
 from tunesmith.samplers._exchange import Exchange, descend, filled, first_new, given_row, snapped
 from tunesmith.samplers._novel import Novel
-from tunesmith.samplers._results import TRANSFORMS, thinned, transformed, usable
+from tunesmith.samplers._results import TRANSFORMS, single_objective, thinned, transformed, usable
 from tunesmith.samplers._sobol import first_rows
 from tunesmith.samplers._thompson_rows import Coordinates
 from tunesmith.space import FloatArray, Space

@@ -17,11 +17,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tunesmith import logging
+from tunesmith._arguments import number, whole
 from tunesmith.distributions import BaseDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.history import History
 from tunesmith.numerics.parzen_shared import CellCounts, SharedKernels
-from tunesmith.samplers._arguments import number, whole
 from tunesmith.samplers._base import BaseSampler, Proposal
 from tunesmith.samplers._novel import Novel
 from tunesmith.samplers._sobol import first_rows

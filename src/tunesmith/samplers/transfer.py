@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from tunesmith._arguments import whole
 from tunesmith.distributions import BaseDistribution, CategoricalDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.history import History, OpenRow
-from tunesmith.samplers._arguments import whole
 from tunesmith.samplers._base import BaseSampler, Proposal
 from tunesmith.samplers._novel import Novel
 from tunesmith.samplers._portfolio import portfolio

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunesmith import events as ev
-from tunesmith.fold import OpenTrial
+from tunesmith.open_trials import OpenTrial
 from tunesmith.study._log import StudyLog
 from tunesmith.study._states import gained
 from tunesmith.study._values import last_report

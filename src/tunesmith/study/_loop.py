@@ -8,13 +8,10 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from tunesmith import logging
 from tunesmith.exceptions import (
-    InvalidTypeError,
-    InvalidValueError,
     SearchSpaceExhaustedError,
     StaleTrialError,
     TrialPruned,
@@ -27,6 +24,7 @@ from tunesmith.study._progress import NoProgress, Progress
 from tunesmith.study._session import LostRaceError
 from tunesmith.study._settings import Settings
 from tunesmith.study._values import as_values, infeasible, last_report
+from tunesmith.study._yielded import yielded
 from tunesmith.trial import Trial, TrialState
 
 if TYPE_CHECKING:
@@ -313,28 +311,8 @@ class Loop:
             gc.collect()
 
     def _report(self, trial: Trial, item: Any) -> None:
-        """A yielded item as a report: ``value``, ``(step, value)``, ``(step, (v1, v2))`` or a dict of metrics."""
-        step: Any = trial._last_step + 1
-        if isinstance(item, tuple):
-            if len(item) != 2:
-                raise InvalidTypeError(f"A yielded tuple is (step, value), but {item!r} has {len(item)} entries.")
-            step, item = item
-            if isinstance(step, bool) or not isinstance(step, Real) or float(step) % 1 != 0:
-                raise InvalidTypeError(
-                    f"The first entry of a yielded tuple is the step, a whole number, but is {step!r}; several "
-                    "objectives are yielded as (step, (value, value))."
-                )
-        others: dict[str, Any] = {}
-        if isinstance(item, Mapping):
-            if not item:
-                raise InvalidTypeError("The objective yielded an empty dictionary; yield at least its value.")
-            mains = self._objectives_in(item)
-            others = {str(k): v for k, v in item.items() if k not in mains}
-            values = [item[n] for n in mains]
-        else:
-            values = list(as_values(item) or [item])
-        if texts := [v for v in values if isinstance(v, (str, bytes, bytearray))]:
-            raise InvalidTypeError(f"The objective yielded the text {texts[0]!r}; yield numbers.")
+        """Report what was yielded."""
+        step, values, others = yielded(item, trial._last_step + 1, self.session.log.fold.metric_names)
         trial.report(values[0], step)
         for index, value in enumerate(values[1:], 1):
             trial.report_objective(index, value, step)
@@ -344,19 +322,6 @@ class Loop:
             trial._settle()
             self.session.changed(trial)
         trial._last_values = [float(v) for v in values]
-
-    def _objectives_in(self, item: Mapping[Any, Any]) -> list[Any]:
-        """Which of the yielded metrics are objectives: those that the study names, or the first if it names none."""
-        names = self.session.log.fold.metric_names
-        if not names:
-            return [next(iter(item))]
-        found = [name for name in names if name in item]
-        if not found:
-            raise InvalidValueError(
-                f"The objective yielded {', '.join(map(repr, item))}, but in this study it is called "
-                f"{', '.join(map(repr, names))}; yield it under that name, or name it otherwise (set_metric_names)."
-            )
-        return found
 
     def _tell(self, trial: Trial, result: Any, state: TrialState | None, error: BaseException | None) -> None:
         values: list[Any] | None = None

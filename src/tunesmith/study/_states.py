@@ -11,7 +11,7 @@ from tunesmith import logging
 from tunesmith.artifacts import StateDamagedError, StateKey, States, pack, states_of, unpack
 from tunesmith.events import Event
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
-from tunesmith.fold import OpenTrial, Saved
+from tunesmith.open_trials import OpenTrial, Saved
 from tunesmith.study._log import StudyLog
 from tunesmith.trial import Trial
 

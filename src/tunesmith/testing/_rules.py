@@ -25,6 +25,7 @@ from tunesmith.pruners._base import Wish
 from tunesmith.space import Space
 from tunesmith.storages import BaseStorage
 from tunesmith.study import Study, create_study, load_study
+from tunesmith.testing._logged import logged
 from tunesmith.testing.studies import check_reload
 from tunesmith.trial import Trial, TrialPruned, TrialState
 
@@ -208,7 +209,7 @@ def search(study: Study, objective: Any, trials: int, **options: Any) -> Study:
     """
     begun = sum(t.state.is_finished() or t.state == TrialState.PAUSED for t in study.get_trials())
     begin = time.monotonic()
-    with _strict(), _messages() as messages:
+    with _strict(), logged("tunesmith.study", logging.WARNING) as messages:
         study.optimize(objective, trials - begun, timeout=PATIENCE, catch=(OnPurpose,), **options)
     assert time.monotonic() - begin < PATIENCE, "the search did not end"
     idle = [m for m in messages if "waits, but no trial is running" in m]
@@ -308,21 +309,3 @@ def _strict() -> Iterator[None]:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", RuntimeWarning)
         yield
-
-
-@contextlib.contextmanager
-def _messages() -> Iterator[list[str]]:
-    """What the loop logs meanwhile."""
-    found: list[str] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(record.getMessage())
-
-    handler = Keep(logging.WARNING)
-    logger = logging.getLogger("tunesmith.study")
-    logger.addHandler(handler)
-    try:
-        yield found
-    finally:
-        logger.removeHandler(handler)

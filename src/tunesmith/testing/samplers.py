@@ -69,15 +69,17 @@ class SamplerKit(Purity, Hardship):
         sampler_class: the class under test.
         options: its arguments.
         trials: how many trials most tests run; enough for the method to have learnt from results.
-        cuts: where a log is cut to see that the search goes on: after every record, or after every so many of a method
-            that is slow.
+        long: how many trials the longest search has.
+        cuts: where a log is cut to see that the search goes on: after every record, or after every so many (an odd
+            number, so that some cuts are behind the claim of a trial, and others behind its end).
         refuses: names of the kit's spaces that the method cannot search and refuses with an InvalidValueError.
     """
 
     sampler_class: ClassVar[type[BaseSampler]]
     options: ClassVar[dict[str, Any]] = {}
     trials: ClassVar[int] = 14
-    cuts: ClassVar[int] = 1
+    long: ClassVar[int] = 200
+    cuts: ClassVar[int] = 3
     refuses: ClassVar[tuple[str, ...]] = ()
 
     @pytest.fixture
@@ -141,7 +143,7 @@ class SamplerKit(Purity, Hardship):
 
     def test_never_repeats(self, sampler: BaseSampler) -> None:
         """In a continuous space no configuration comes twice; from a finite method it does not come twice anywhere."""
-        study = run(new_study(sampler, CONTINUOUS), on(CONTINUOUS), 200)
+        study = run(new_study(sampler, CONTINUOUS), on(CONTINUOUS), self.long)
         found = configurations(study)
         assert len(set(found)) == len(found) or sampler.may_repeat
         if sampler.finite:

@@ -26,6 +26,7 @@ from tunesmith.trial._base import (
     own_attrs,
     warn_changed,
 )
+from tunesmith.trial._pending import Pending
 
 
 class TrialOwner(Protocol):
@@ -49,41 +50,6 @@ class TrialOwner(Protocol):
 
     def load(self, trial: Trial) -> Any:
         """The state that the trial goes on from, or has saved last; None if there is none."""
-
-
-class Pending:
-    """What a live trial knows and the log does not yet.
-
-    Attributes:
-        late: name -> distribution of values drawn after the joint proposal was written.
-        reports: ``[step, value]``, or ``[step, value, metric]`` rows; the metric is a name or an objective's index.
-        user_attrs: key -> value.
-        constraints: key -> value.
-        saved: the step of a state that was written.
-    """
-
-    __slots__ = ("constraints", "late", "reports", "saved", "user_attrs")
-
-    def __init__(self) -> None:
-        self.late: dict[str, BaseDistribution] = {}
-        self.reports: list[list[Any]] = []
-        self.user_attrs: dict[str, Any] = {}
-        self.constraints: dict[str, float] = {}
-        self.saved: int | None = None
-
-    def __bool__(self) -> bool:
-        changes = self.late or self.reports or self.user_attrs or self.constraints
-        return bool(changes) or self.saved is not None
-
-    def after(self, earlier: Pending) -> Pending:
-        """Both together, ``earlier`` first."""
-        both = Pending()
-        both.late = {**earlier.late, **self.late}
-        both.reports = [*earlier.reports, *self.reports]
-        both.user_attrs = {**earlier.user_attrs, **self.user_attrs}
-        both.constraints = {**earlier.constraints, **self.constraints}
-        both.saved = earlier.saved if self.saved is None else self.saved
-        return both
 
 
 class Trial(BaseTrial):
