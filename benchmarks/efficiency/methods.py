@@ -7,7 +7,6 @@ uniform draws by NumPy, with replacement.
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
 import re
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.common.names import versions
 from benchmarks.efficiency.evaluation import Evaluation
 
 Run = Callable[[Evaluation, int, int], None]
@@ -258,20 +258,4 @@ def resolve(name: str) -> Method:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         run = make(method or default, json.loads(options or "{}"))
-    return Method(name.strip(), run, {found: _version(found) for found in distributions})
-
-
-def _version(distribution: str) -> str:
-    if distribution == "tunesmith":  # may run from a folder
-        import tunesmith
-
-        return tunesmith.__version__
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "-"
-
-
-def split(texts: list[str]) -> list[str]:
-    """Names from arguments that may hold several with commas between them (those in braces do not count)."""
-    return [name for text in texts for name in re.split(r",(?![^{]*\})", text) if name.strip()]
+    return Method(name.strip(), run, versions(distributions))

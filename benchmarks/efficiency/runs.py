@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import sys
 import time
-import traceback
-import warnings
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common import keeping
 from benchmarks.efficiency import tables
 from benchmarks.efficiency.evaluation import Evaluation
 from benchmarks.efficiency.methods import Method, resolve
@@ -34,15 +28,7 @@ class Task:
 
 def perform(task: Task) -> dict[str, Any]:
     """The line of a run; a run that fails has ``"error"`` instead of results."""
-    line: dict[str, Any] = {
-        "method": task.method, "table": task.table, "seed": task.seed, "trials": task.trials,
-    }  # fmt: skip
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return line | _measure(task)
-    except Exception:
-        return line | {"error": traceback.format_exc()}
+    return keeping.line_of(task, _measure)
 
 
 def _measure(task: Task) -> dict[str, Any]:
@@ -69,40 +55,14 @@ def _measure(task: Task) -> dict[str, Any]:
 
 def read(paths: list[Path]) -> list[dict[str, Any]]:
     """The lines of files that exist; of several with the same task the last without an error."""
-    found: dict[tuple[str, str, int, int], dict[str, Any]] = {}
-    for path in paths:
-        for text in path.read_text().splitlines() if path.exists() else ():
-            line = json.loads(text)
-            key = (line["method"], line["table"], line["seed"], line["trials"])
-            if "error" not in line or key not in found:
-                found[key] = line
-    return list(found.values())
+    return keeping.read(Task, paths)
 
 
 def make(tasks: list[Task], out: Path, jobs: int) -> None:
     """Make the runs that ``out`` lacks, and append them."""
-    done = {Task(line["method"], line["table"], line["seed"], line["trials"]) for line in read([out])
-            if "error" not in line}  # fmt: skip
-    missing = [task for task in tasks if task not in done]
-    print(f"{len(tasks)} runs, {len(tasks) - len(missing)} of them done; to {out}", file=sys.stderr)
+    missing = keeping.missing(tasks, out)
     for name in dict.fromkeys(task.method for task in missing):
         resolve(name)  # a misspelt name, a wrong option or a missing library ends it here
     for name in dict.fromkeys(task.table for task in missing):
         tables.load(name)  # makes the arrays, once
-    out.parent.mkdir(parents=True, exist_ok=True)
-    begin = time.perf_counter()
-    with out.open("a") as file:
-        for count, line in enumerate(_lines(missing, jobs), 1):
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            end = line["error"].splitlines()[-1] if "error" in line else f"{line['seconds']:.2f} s"
-            at = f"[{count}/{len(missing)}, {time.perf_counter() - begin:.0f} s]"
-            print(at, line["method"], line["table"], line["seed"], end, file=sys.stderr)
-
-
-def _lines(tasks: list[Task], jobs: int) -> Iterator[dict[str, Any]]:
-    if jobs == 1:
-        yield from map(perform, tasks)
-        return
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(perform, tasks)
+    keeping.make(missing, perform, out, jobs)

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.common import names
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -180,12 +182,4 @@ def _dense(family: Family, dataset: str) -> np.ndarray:
 
 def choose(text: str) -> tuple[str, ...]:
     """``"dev"``, ``"confirm"``, ``"all"``, or, with commas between them, names and parts that names have in common."""
-    halves = {"dev": DEV, "confirm": CONFIRM, "all": ALL}
-    if text in halves:
-        return halves[text]
-    parts = [part.strip() for part in text.split(",")]
-    partial = [part for part in parts if part not in ALL]
-    chosen = tuple(table for table in ALL if table in parts or any(part in table for part in partial))
-    if not chosen:
-        raise SystemExit(f"No table is called {text!r}; there are {', '.join(ALL)}.")
-    return chosen
+    return names.choose(text, "table", ALL, DEV, CONFIRM)

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections import Counter
 from pathlib import Path
+
+from benchmarks.common.names import numbers, one_thread, split
 
 BUDGETS = (50, 100, 250, 500, 1000, 2500)
 
 
-def _numbers(text: str) -> list[int]:
-    """``"0-4"``, ``"3"``, ``"0,2,5-7"``."""
-    bounds = [part.partition("-")[::2] for part in text.split(",")]
-    return [number for low, high in bounds for number in range(int(low), int(high or low) + 1)]
-
-
 def _run(options: argparse.Namespace) -> None:
     from benchmarks.multifidelity import runs, tables
-    from benchmarks.multifidelity.methods import split
 
     names = tables.choose(options.tasks)
     tasks = runs.wanted(split(options.methods), names, options.workers, options.seeds, options.budgets)
@@ -26,8 +20,8 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
+    from benchmarks.common import keeping
     from benchmarks.multifidelity import report, runs, tables
-    from benchmarks.multifidelity.methods import split
 
     chosen = set(tables.choose(options.tasks))
     lines = [
@@ -39,9 +33,7 @@ def _report(options: argparse.Namespace) -> None:
         scores = report.collect(mine, split(options.methods) or None, tuple(options.budgets), options.test)
         print(report.render(scores, f"{workers} workers" if workers > 1 else "1 worker", options.against,
                             options.by_task) + "\n")  # fmt: skip
-    failed = Counter((line["method"], line["error"].splitlines()[-1]) for line in lines if "error" in line)
-    for (method, error), count in failed.items():
-        print(f"{count} runs of {method} failed: {error}")
+    keeping.print_failed(lines)
 
 
 def _tune(options: argparse.Namespace) -> None:
@@ -51,20 +43,19 @@ def _tune(options: argparse.Namespace) -> None:
 
 
 def _common(parser: argparse.ArgumentParser, do: object) -> None:
-    parser.add_argument("--budgets", type=_numbers, default=list(BUDGETS), help="epochs, with commas between them")
+    parser.add_argument("--budgets", type=numbers, default=list(BUDGETS), help="epochs, with commas between them")
     parser.set_defaults(do=do)
 
 
 def main() -> None:
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")  # NumPy reads the variables when it is imported
+    one_thread()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.multifidelity", description=__doc__)
     commands = parser.add_subparsers(required=True)
     run = commands.add_parser("run", help="make the runs that the output lacks")
     run.add_argument("--methods", nargs="+", required=True, help="names, with commas or blanks between them")
     run.add_argument("--tasks", default="dev", help="dev, confirm, all, or (parts of) names; default dev")
-    run.add_argument("--workers", type=_numbers, default=[1], help="virtual workers, such as 1,4,16; default 1")
-    run.add_argument("--seeds", type=_numbers, default=_numbers("0-4"), help="such as 0-4 (the default)")
+    run.add_argument("--workers", type=numbers, default=[1], help="virtual workers, such as 1,4,16; default 1")
+    run.add_argument("--seeds", type=numbers, default=numbers("0-4"), help="such as 0-4 (the default)")
     run.add_argument("--jobs", type=int, default=1, help="processes; default 1")
     run.add_argument("--data", help="path of taskset_rnn_imdb.npz; default $TUNESMITH_TASKSET")
     run.add_argument("--out", type=Path, default=Path("multifidelity.jsonl"))
@@ -73,14 +64,14 @@ def main() -> None:
     report.add_argument("files", nargs="+", type=Path)
     report.add_argument("--methods", nargs="+", default=[], help="which; default all")
     report.add_argument("--tasks", default="all")
-    report.add_argument("--workers", type=_numbers, default=None, help="default: all there are, one table each")
-    report.add_argument("--seeds", type=_numbers, default=None)
+    report.add_argument("--workers", type=numbers, default=None, help="default: all there are, one table each")
+    report.add_argument("--seeds", type=numbers, default=None)
     report.add_argument("--against", help="a method: show paired differences to it")
     report.add_argument("--by-task", action="store_true", help="a block for each task too")
     report.add_argument("--test", action="store_true", help="test loss of the incumbent instead of its validation loss")
     _common(report, _report)
     tune = commands.add_parser("tune", help="find how the top-k baseline spends each budget best")
-    tune.add_argument("--workers", type=_numbers, default=[1, 4, 16])
+    tune.add_argument("--workers", type=numbers, default=[1, 4, 16])
     tune.add_argument("--repeats", type=int, default=24, help="random orders of the configurations")
     tune.add_argument("--data", help="path of taskset_rnn_imdb.npz; default $TUNESMITH_TASKSET")
     _common(tune, _tune)

@@ -7,7 +7,6 @@ part they belong to: ``tpe{"multivariate": false}+hyperband{"max_resource": 50}`
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import re
 import warnings
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.common.names import versions
 from benchmarks.multifidelity.hosts import Screen, TopKHost
 from benchmarks.multifidelity.tables import AXES, CONFIGURATIONS, Draw
 from tunesmith.executors.simulator import SimulatorExecutor
@@ -156,20 +156,4 @@ def resolve(name: str) -> Method:
         warnings.simplefilter("ignore")
         run = maker(parts[0], parts[1] if len(parts) > 1 else Part("none", {}))
     anytime = library != "topk" or bool(parts[0].options)
-    return Method(name.strip(), run, anytime, {found: _version(found) for found in distributions})
-
-
-def _version(distribution: str) -> str:
-    if distribution == "tunesmith":  # may run from a folder
-        import tunesmith
-
-        return tunesmith.__version__
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "-"
-
-
-def split(texts: list[str]) -> list[str]:
-    """Names from arguments that may hold several with commas between them (those in braces do not count)."""
-    return [name for text in texts for name in re.split(r",(?![^{]*\})", text) if name.strip()]
+    return Method(name.strip(), run, anytime, versions(distributions))

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import sys
 import time
-import traceback
-import warnings
 import zlib
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common import keeping
 from benchmarks.multifidelity import tables
 from benchmarks.multifidelity.methods import Method, resolve
 from benchmarks.multifidelity.tables import EPOCHS, Draw, Table
@@ -53,12 +47,7 @@ def _resolved(name: str) -> Method:
 
 def perform(task: Task) -> dict[str, Any]:
     """The line of a run; a run that fails has ``"error"`` instead of results."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return asdict(task) | _measure(task)
-    except Exception:
-        return asdict(task) | {"error": traceback.format_exc()}
+    return keeping.line_of(task, _measure)
 
 
 def _measure(task: Task) -> dict[str, Any]:
@@ -96,41 +85,12 @@ def incumbents(table: Table, rows: dict[int, int], trace: list[Heard]) -> list[l
 
 def read(paths: list[Path]) -> list[dict[str, Any]]:
     """The lines of files that exist; of several with the same task the last without an error."""
-    found: dict[Task, dict[str, Any]] = {}
-    for path in paths:
-        for text in path.read_text().splitlines() if path.exists() else ():
-            line = json.loads(text)
-            if "error" not in line or task_of(line) not in found:
-                found[task_of(line)] = line
-    return list(found.values())
-
-
-def task_of(line: dict[str, Any]) -> Task:
-    """What a line is the run of."""
-    return Task(line["method"], line["table"], line["workers"], line["seed"], line["budget"])
+    return keeping.read(Task, paths)
 
 
 def make(tasks: list[Task], out: Path, jobs: int) -> None:
     """Make the runs that ``out`` lacks, and append them."""
-    done = {task_of(line) for line in read([out]) if "error" not in line}
-    missing = [task for task in tasks if task not in done]
-    print(f"{len(tasks)} runs, {len(tasks) - len(missing)} of them done; to {out}", file=sys.stderr)
+    missing = keeping.missing(tasks, out)
     for name in dict.fromkeys(task.table for task in missing):
         tables.load(name)  # a wrong path ends it here
-    out.parent.mkdir(parents=True, exist_ok=True)
-    begin = time.perf_counter()
-    with out.open("a") as file:
-        for count, line in enumerate(_lines(missing, jobs), 1):
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            end = line["error"].splitlines()[-1] if "error" in line else f"{line['cpu_seconds']:.2f} s"
-            at = f"[{count}/{len(missing)}, {time.perf_counter() - begin:.0f} s]"
-            print(at, line["method"], line["table"], line["workers"], line["seed"], end, file=sys.stderr)
-
-
-def _lines(tasks: list[Task], jobs: int) -> Iterator[dict[str, Any]]:
-    if jobs == 1:
-        yield from map(perform, tasks)
-        return
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(perform, tasks)
+    keeping.make(missing, perform, out, jobs)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.common import names
+
 #: The environment variable with the path of the file.
 VARIABLE = "TUNESMITH_TASKSET"
 #: What all tasks' names begin with.
@@ -173,12 +175,4 @@ def make(name: str, columns: Mapping[str, np.ndarray], valid: np.ndarray, test: 
 
 def choose(text: str) -> tuple[str, ...]:
     """``"dev"``, ``"confirm"``, ``"all"``, or, with commas between them, names and parts that names have in common."""
-    halves = {"dev": DEV, "confirm": CONFIRM, "all": ALL}
-    if text in halves:
-        return halves[text]
-    parts = [part.strip() for part in text.split(",")]
-    partial = [part for part in parts if part not in ALL]
-    chosen = tuple(name for name in ALL if name in parts or any(part in name for part in partial))
-    if not chosen:
-        raise SystemExit(f"No task is called {text!r}; there are {', '.join(ALL)}.")
-    return chosen
+    return names.choose(text, "task", ALL, DEV, CONFIRM)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.common.names import split
 from benchmarks.efficiency import methods, report, runs, tables
 from benchmarks.efficiency.evaluation import Evaluation
 from benchmarks.efficiency.tables import Axis, Table
@@ -150,7 +151,7 @@ def test_a_wrong_name_ends_the_command(small: Table, tmp_path: Path, name: str) 
 
 
 def test_options_are_json_in_braces() -> None:
-    assert methods.split(["a,b:c", 'pso{"swarm_size": 3, "topology": "ring"},d']) == [
+    assert split(["a,b:c", 'pso{"swarm_size": 3, "topology": "ring"},d']) == [
         "a", "b:c", 'pso{"swarm_size": 3, "topology": "ring"}', "d",
     ]  # fmt: skip
     assert methods.resolve('pso{"swarm_size": 3}').versions["numpy"] == np.__version__

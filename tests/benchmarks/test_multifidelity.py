@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.common import keeping
+from benchmarks.common.names import split
 from benchmarks.multifidelity import hosts, methods, peers, report, runs, tables, tuning
 from benchmarks.multifidelity.hosts import Screen, TopKHost
 from benchmarks.multifidelity.tables import AXES, Draw, Table
@@ -269,7 +271,7 @@ class TestRuns:
         first = out.read_text()
         runs.make(tasks, out, 1)
         assert out.read_text().startswith(first)
-        assert [runs.task_of(line) for line in runs.read([out])] == tasks
+        assert [keeping.task_of(runs.Task, line) for line in runs.read([out])] == tasks
 
 
 class TestNames:
@@ -287,7 +289,7 @@ class TestNames:
             methods.resolve(name)
 
     def test_commas_in_braces_do_not_separate(self) -> None:
-        assert methods.split(['a+b{"x": 1, "y": 2},c', "d"]) == ['a+b{"x": 1, "y": 2}', "c", "d"]
+        assert split(['a+b{"x": 1, "y": 2},c', "d"]) == ['a+b{"x": 1, "y": 2}', "c", "d"]
 
 
 def line(method: str, name: str, seed: int, budget: int, *incumbents: list[float]) -> dict[str, Any]:
@@ -313,7 +315,7 @@ class TestReport:
             for t in (one, two) for seed in (0, 1, 2) for budget in (5, 10)
         ]  # fmt: skip
         scores = report.collect(lines, None, (5, 10))
-        assert (scores.methods, scores.tasks, scores.seeds) == (("a", "b"), (one, two), (0, 1))
+        assert (scores.methods, scores.tables, scores.seeds) == (("a", "b"), (one, two), (0, 1))
         assert scores.regret[:, 0].tolist() == [[[0.5, 0.5], [0.75, 0.75]], [[0.25, 0.5], [0.25, 0.5]]]
         mean, error = scores.mean()
         assert mean.tolist() == [[0.625, 0.625], [0.25, 0.5]]
@@ -323,7 +325,7 @@ class TestReport:
         assert difference[0].tolist() == [0.375, 0.125]
         assert error[0] == pytest.approx([0.125, 0.125])
         text = report.render(scores, "1 worker", "b", by_task=True)
-        assert "**1 worker, both halves** (2 tasks, 2 seeds)" in text
+        assert "**1 worker, both halves** (2 tables, 2 seeds)" in text
         assert f"**1 worker, {one}**" in text
         with pytest.raises(SystemExit, match="no runs of 'c'"):
             report.render(scores, "1 worker", "c")

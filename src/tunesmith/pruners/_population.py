@@ -12,17 +12,19 @@ Everything is read from the tags ``pbt.member``, ``pbt.round`` and ``pbt.step`` 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from tunesmith._arguments import number, whole
 from tunesmith.distributions import BaseDistribution
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.history import History, OpenRow
 from tunesmith.numerics.streams import stream
-from tunesmith.pruners._base import Continue, Idle, Start, Stop, Verdict, Wish
+from tunesmith.pruners._base import BasePruner, Continue, Idle, Schedule, Start, Stop, Verdict, Wish
 from tunesmith.space import Space
 from tunesmith.trial._state import TrialState
 
@@ -121,6 +123,54 @@ def lives_of(history: History, interval: int) -> dict[int, list[Life]]:
     return members
 
 
+@dataclass(frozen=True)
+class PopulationPruner(BasePruner):
+    """What the rules that train a population have in common; they say how a child's configuration is made.
+
+    The arguments are those of :class:`~tunesmith.pruners.pbt.PBTPruner`.
+    """
+
+    population: int
+    interval: int
+    quantile: float
+    resample_probability: float
+    params: Sequence[str] | None
+    steps: int | None
+    needs_states: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        whole("population", self.population, 2)
+        whole("interval", self.interval, 1)
+        number("quantile", self.quantile, 0.0, 0.5)
+        number("resample_probability", self.resample_probability, 0.0, 1.0)
+        listed = isinstance(self.params, Sequence) and not isinstance(self.params, (str, bytes))
+        if self.params is not None and not (listed and all(isinstance(name, str) for name in self.params)):
+            raise InvalidTypeError(f"`params` must be a list of names, or None for all, but is {self.params!r}.")
+        if self.steps is not None:
+            whole("steps", self.steps, 1)
+
+    def verdict(self, history: History, trial: OpenRow) -> Verdict:
+        return judge(trial, self.interval, self.steps)
+
+    def schedule(self, history: History) -> Schedule:
+        return moves(history, self.population, self.interval, self.quantile, self.explore)
+
+    @abstractmethod
+    def explore(self, history: History, parent: OpenRow, now: int, rng: np.random.Generator) -> dict[str, Any]:
+        """The configuration of a child.
+
+        Args:
+            history: the study.
+            parent: whose state the child begins with.
+            now: the round.
+            rng: the child's.
+        """
+
+    def changes(self, name: str, distribution: BaseDistribution) -> bool:
+        """Whether a child may have another value."""
+        return not distribution.single() and (self.params is None or name in self.params)
+
+
 def judge(trial: OpenRow, interval: int, steps: int | None) -> Verdict:
     """PAUSE at a ready point.
 
@@ -203,22 +253,6 @@ def replaced(history: History, members: Mapping[int, list[Life]], now: int, quan
                 chosen[life.member] = parent
                 break
     return chosen
-
-
-def check_names(params: Any) -> None:
-    """``params`` is a list of texts, or None.
-
-    Raises:
-        InvalidTypeError: it is not.
-    """
-    listed = isinstance(params, Sequence) and not isinstance(params, (str, bytes))
-    if params is not None and not (listed and all(isinstance(name, str) for name in params)):
-        raise InvalidTypeError(f"`params` must be a list of names, or None for all, but is {params!r}.")
-
-
-def changes(name: str, distribution: BaseDistribution, params: Sequence[str] | None) -> bool:
-    """Whether a child may have another value."""
-    return not distribution.single() and (params is None or name in params)
 
 
 def sampled(distribution: BaseDistribution, place: float) -> Any:

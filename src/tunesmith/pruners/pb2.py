@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from tunesmith._arguments import number, whole
 from tunesmith.distributions import CategoricalDistribution
 from tunesmith.history import History, OpenRow
-from tunesmith.pruners._base import BasePruner, Schedule, Verdict
-from tunesmith.pruners._population import Life, changes, check_names, judge, lives_of, moves, sampled
+from tunesmith.pruners._population import Life, PopulationPruner, lives_of, sampled
 from tunesmith.space import FloatArray, Space
 
 #: Random places that the acquisition is looked at, and around the best of them.
@@ -28,7 +26,7 @@ _LEAST = 4
 
 
 @dataclass(frozen=True)
-class PB2Pruner(BasePruner):
+class PB2Pruner(PopulationPruner):
     """As :class:`~tunesmith.pruners.pbt.PBTPruner`, but a time-varying Gaussian process chooses a child's numbers.
 
     The model learns how much the loss falls from one ready point to the next, given the configuration and the time;
@@ -51,30 +49,14 @@ class PB2Pruner(BasePruner):
     resample_probability: float = 0.25
     params: Sequence[str] | None = None
     steps: int | None = None
-    needs_states: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        whole("population", self.population, 2)
-        whole("interval", self.interval, 1)
-        number("quantile", self.quantile, 0.0, 0.5)
-        number("resample_probability", self.resample_probability, 0.0, 1.0)
-        check_names(self.params)
-        if self.steps is not None:
-            whole("steps", self.steps, 1)
-
-    def verdict(self, history: History, trial: OpenRow) -> Verdict:
-        return judge(trial, self.interval, self.steps)
-
-    def schedule(self, history: History) -> Schedule:
-        return moves(history, self.population, self.interval, self.quantile, self._explore)
-
-    def _explore(self, history: History, parent: OpenRow, now: int, rng: np.random.Generator) -> dict[str, Any]:
+    def explore(self, history: History, parent: OpenRow, now: int, rng: np.random.Generator) -> dict[str, Any]:
         child = dict(parent.params)
         numeric: dict[str, Any] = {}
         for name in parent.params:
             anew, place = rng.random(), rng.random()
             distribution = history.distributions.get(name)
-            if distribution is None or not changes(name, distribution, self.params):
+            if distribution is None or not self.changes(name, distribution):
                 continue
             if not isinstance(distribution, CategoricalDistribution):
                 numeric[name] = distribution
@@ -88,10 +70,7 @@ class PB2Pruner(BasePruner):
 
     def _chosen(self, history: History, space: Space, now: int, rng: np.random.Generator) -> FloatArray:
         """(d,) the place in the unit cube for a child of this round."""
-        from tunesmith.numerics.time_varying_gp import (
-            TimeVaryingGP,
-            upper_bound,
-        )  # imports SciPy
+        from tunesmith.numerics.time_varying_gp import TimeVaryingGP, upper_bound  # imports SciPy, which is slow
 
         members = lives_of(history, self.interval)
         x, t, gain = observations(history, space, members)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from tunesmith._arguments import number, whole
+from tunesmith._arguments import number
 from tunesmith.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -21,14 +21,13 @@ from tunesmith.distributions import (
 )
 from tunesmith.exceptions import InvalidTypeError
 from tunesmith.history import History, OpenRow
-from tunesmith.pruners._base import BasePruner, Schedule, Verdict
-from tunesmith.pruners._population import Stretch, changes, check_names, judge, lineage, moves, sampled
+from tunesmith.pruners._population import PopulationPruner, Stretch, lineage, sampled
 
 __all__ = ["PBTPruner", "Stretch", "lineage"]
 
 
 @dataclass(frozen=True)
-class PBTPruner(BasePruner):
+class PBTPruner(PopulationPruner):
     """Train a population; every so often the worst copy the best (exploit) and change the configuration (explore).
 
     The objective begins with ``trial.load()`` and saves its state before each yield (a function: after each report).
@@ -44,52 +43,39 @@ class PBTPruner(BasePruner):
         interval: steps from one ready point to the next.
         quantile: this share of the population, at least one, is replaced by copies of the best that are as many
             (truncation selection); 0: nobody.
-        factors: a number is multiplied by one of these, drawn at random. In a range that is not above zero, where a
-            factor could not lead everywhere, ``factor - 1`` of the range's width is added. Integers, and choices that
-            are all numbers, go on by one place at least; other choices stay.
         resample_probability: of a new value from the whole range instead. (Section 4.1 of the paper mentions it; 0.25
             is what its usual implementations take.)
         params: names of the parameters to change; None: all. Those that the weights depend on (a width) must not be
             among them.
         steps: of a whole training. At the last one nobody is replaced any more. None: not known; children that are
             made there have nothing left to train, and become PRUNED.
+        factors: a number is multiplied by one of these, drawn at random. In a range that is not above zero, where a
+            factor could not lead everywhere, ``factor - 1`` of the range's width is added. Integers, and choices that
+            are all numbers, go on by one place at least; other choices stay.
     """
 
     population: int = 10
     interval: int = 5
     quantile: float = 0.2
-    factors: tuple[float, ...] = (0.8, 1.2)
     resample_probability: float = 0.25
     params: Sequence[str] | None = None
     steps: int | None = None
-    needs_states: ClassVar[bool] = True
+    factors: tuple[float, ...] = (0.8, 1.2)
 
     def __post_init__(self) -> None:
-        whole("population", self.population, 2)
-        whole("interval", self.interval, 1)
-        number("quantile", self.quantile, 0.0, 0.5)
-        number("resample_probability", self.resample_probability, 0.0, 1.0)
+        super().__post_init__()
         if isinstance(self.factors, (str, bytes)) or not isinstance(self.factors, Sequence) or not self.factors:
             raise InvalidTypeError(f"`factors` must be a list of positive numbers, but is {self.factors!r}.")
         for factor in self.factors:
             number("factors", factor, 1e-9)
         object.__setattr__(self, "factors", tuple(self.factors))
-        check_names(self.params)
-        if self.steps is not None:
-            whole("steps", self.steps, 1)
 
-    def verdict(self, history: History, trial: OpenRow) -> Verdict:
-        return judge(trial, self.interval, self.steps)
-
-    def schedule(self, history: History) -> Schedule:
-        return moves(history, self.population, self.interval, self.quantile, self._explore)
-
-    def _explore(self, history: History, parent: OpenRow, now: int, rng: np.random.Generator) -> dict[str, Any]:
+    def explore(self, history: History, parent: OpenRow, now: int, rng: np.random.Generator) -> dict[str, Any]:
         child: dict[str, Any] = {}
         for name, value in parent.params.items():
             anew, place, which = rng.random(), rng.random(), int(rng.random() * len(self.factors))
             distribution = history.distributions.get(name)
-            if distribution is None or not changes(name, distribution, self.params):
+            if distribution is None or not self.changes(name, distribution):
                 child[name] = value
             elif anew < self.resample_probability:
                 child[name] = sampled(distribution, place)

@@ -1,0 +1,1 @@
+"""What benchmarks of search methods on tables share: names on a command line, runs that are kept, tables of regret."""
