@@ -37,7 +37,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing tunesmith, all of its extras and the test tools into $(VENV) (PyTorch is large: a few minutes) ...'
-	$(PIP) --editable '.[train,report,pandas,optuna,dev]'
+	$(PIP) --editable '.[train,report,pandas,optuna,postgresql,mysql,ray,dev]'
 	@touch $@ $(VENV)/.demo
 
 clean:

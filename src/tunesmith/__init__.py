@@ -21,8 +21,10 @@ if TYPE_CHECKING:
         copy_study,
         create_study,
         delete_study,
+        export_study,
         get_all_study_names,
         get_all_study_summaries,
+        import_study,
         load_study,
         minimize,
     )
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
 _HOME = {
     "Categorical": "distributions", "Float": "distributions", "Int": "distributions", "TrialPruned": "exceptions",
     "History": "history", "Space": "space", "Study": "study", "copy_study": "study", "create_study": "study",
-    "delete_study": "study", "get_all_study_names": "study", "get_all_study_summaries": "study", "load_study": "study",
-    "minimize": "study", "FrozenTrial": "trial", "Trial": "trial", "TrialState": "trial", "create_trial": "trial",
+    "delete_study": "study", "export_study": "study", "get_all_study_names": "study",
+    "get_all_study_summaries": "study", "import_study": "study", "load_study": "study", "minimize": "study",
+    "FrozenTrial": "trial", "Trial": "trial", "TrialState": "trial", "create_trial": "trial",
 }  # fmt: skip
 _MODULES = {
     "advice", "artifacts", "cli", "compare", "curves", "distributions", "events", "exceptions", "executors", "history",
@@ -45,8 +48,8 @@ _NOT_YET = {"importance", "integration", "search_space", "visualization"}
 
 __all__ = [
     "Categorical", "Float", "FrozenTrial", "History", "Int", "Space", "Study", "Trial", "TrialPruned", "TrialState",
-    "__version__", "copy_study", "create_study", "create_trial", "delete_study", "get_all_study_names",
-    "get_all_study_summaries", "load_study", "minimize",
+    "__version__", "copy_study", "create_study", "create_trial", "delete_study", "export_study", "get_all_study_names",
+    "get_all_study_summaries", "import_study", "load_study", "minimize",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Append-only NumPy columns: rows that were handed out never change, so a view of them is a snapshot."""
+"""Growing NumPy columns: rows that were handed out never change, so a view of them is a snapshot."""
 
 from __future__ import annotations
 
@@ -33,6 +33,16 @@ class Column:
         column = cls(data.dtype, fill=fill)
         column.data, column.n = data, len(data)
         return column
+
+    def copy(self) -> Column:
+        """The same rows in an array of their own."""
+        column = Column.of(self.data.copy(), self._fill)
+        column.n = self.n
+        return column
+
+    def only(self, kept: NDArray[np.bool_]) -> Column:
+        """Those rows that are marked, in an array of their own."""
+        return Column.of(self.data[: self.n][kept], self._fill)
 
     def _resized(self, rows: int, width: int | None) -> None:
         shape = (rows,) if width is None else (rows, width)

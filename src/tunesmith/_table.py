@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith._columns import Column
-from tunesmith.distributions import BaseDistribution, CategoricalDistribution, choice_key
+from tunesmith.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    choice_key,
+    distribution_from_dict,
+    distribution_to_dict,
+)
 from tunesmith.space import EXACT, Space
 
 #: Columns of the integer table, in this order.
 INT_COLUMNS = ("number", "state", "start", "complete", "spaces")
+
+_DUMPED = ("X", "Y", "ints", "violation", "row", "step", "metric", "value", "time")
+_BY_ROW = ("user_attrs", "system_attrs", "constraints")
+
+#: In ``Table.where``: the trial has no row, because it is not finished, or because it was deleted.
+OPEN: Final = -1
+DELETED: Final = -2
 
 
 class Layout:
@@ -30,7 +46,7 @@ class Layout:
 
 
 class Table:
-    """Growing columns; rows that are written never change.
+    """Growing columns. Rows that are written change only in arrays that nobody else looks at (:meth:`copy_results`).
 
     Attributes:
         X: raw parameter values, one column a parameter; NaN where it was not active.
@@ -47,6 +63,8 @@ class Table:
         spaces: the combinations of space ids that trials' values were written with.
         big: (row, column) -> an integer that float64 cannot hold exactly.
         user_attrs, system_attrs, constraints: row -> dictionary, for the rows that have any.
+        where: row of each trial number, ``OPEN`` or ``DELETED``.
+        deleted: rows of deleted trials; :meth:`without_deleted` leaves them out.
         shape: changes whenever ``distributions`` does.
     """
 
@@ -69,6 +87,8 @@ class Table:
         self.user_attrs: dict[int, dict[str, Any]] = {}
         self.system_attrs: dict[int, dict[str, Any]] = {}
         self.constraints: dict[int, dict[str, float]] = {}
+        self.where: list[int] = []
+        self.deleted: list[int] = []
         self.shape = 0
         self._codes: dict[str, dict[tuple[Any, ...], int]] = {}
         self._layouts: dict[str, Layout] = {}
@@ -116,7 +136,7 @@ class Table:
         return row
 
     def layout(self, space: Space) -> Layout:
-        """Give every name of the space a column; remember its distribution as the latest."""
+        """Where the values of a space go; a name that is new gets a column."""
         layout = self._layouts.get(space.id)
         if layout is None:
             columns, maps, choices, big = [], [], [], False
@@ -131,11 +151,15 @@ class Table:
                 elif dist.kind == "int" and max(abs(dist.low), abs(dist.high)) > EXACT:  # type: ignore[attr-defined]
                     big = True
             layout = self._layouts[space.id] = Layout(columns, maps, big, choices)
+        return layout
+
+    def take_up(self, space: Space) -> Layout:
+        """Remember the distributions of a space as the latest ones: a trial has values of it."""
         if space.id != self._latest:
             self._latest = space.id
             self.shape += 1
             self.distributions.update(space.distributions)
-        return layout
+        return self.layout(space)
 
     def _column(self, name: str, categorical: bool) -> int:
         if name in self.names and (name in self.categories) != categorical:
@@ -211,6 +235,87 @@ class Table:
         """Add a finished trial's constraints."""
         self.constraints[row] = constraints
         self.violation.data[row] = sum(v if v > 0 else 0.0 if v == v else np.inf for v in constraints.values())
+
+    def copy_results(self) -> None:
+        """Give the columns that edits change arrays of their own."""
+        self.Y, self.ints, self.violation = (column.copy() for column in (self.Y, self.ints, self.violation))
+
+    def write_result(self, row: int, state: int, y: list[Any] | None) -> None:
+        """Change the state and the objective values of a row; see :meth:`new_row` for them.
+
+        Raises:
+            ValueError: there are more or fewer values than objectives.
+        """
+        if y is not None and len(y) != self._objectives:
+            raise ValueError(f"{len(y)} values for {self._objectives} objectives")
+        self.ints.data[row, 1] = state
+        self.Y.data[row] = np.nan if y is None else [float(v) for v in y]
+
+    def without_deleted(self) -> Table:
+        """The same rows in the same order, but those of deleted trials; in arrays of their own."""
+        kept = np.ones(self.n, bool)
+        kept[self.deleted] = False
+        place = np.where(kept, np.cumsum(kept) - 1, DELETED)
+        rows = place.tolist()
+        other = copy.copy(self)
+        other.X, other.Y, other.ints, other.violation = (
+            column.only(kept) for column in (self.X, self.Y, self.ints, self.violation)
+        )
+        row_of = self.reports[0].data[: self.reports[0].n]
+        index, *columns = (column.only(kept[row_of]) for column in self.reports)
+        index.data = place[index.data]
+        other.reports = (index, *columns)  # type: ignore[assignment]
+        other.tags = {name: column.only(kept[: column.n]) for name, column in self.tags.items()}
+        other.big = {(rows[row], j): value for (row, j), value in self.big.items() if kept[row]}
+        for name in ("user_attrs", "system_attrs", "constraints"):
+            known = getattr(self, name)
+            setattr(other, name, {rows[row]: entry for row, entry in known.items() if kept[row]})
+        other.where = [rows[row] if row >= 0 else row for row in self.where]
+        other.deleted = []
+        return other
+
+    # -- as arrays and plain values, and back -------------------------------------------------------------------
+
+    def dump(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """All that the table holds, as plain values and as arrays (which are shared)."""
+        columns = dict(zip(_DUMPED, (self.X, self.Y, self.ints, self.violation, *self.reports), strict=True))
+        columns |= {f"tag {i}": column for i, column in enumerate(self.tags.values())}
+        arrays = {name: column.data[: column.n] for name, column in columns.items()}
+        fields = {
+            "distributions": [(name, distribution_to_dict(d)) for name, d in self.distributions.items()],
+            "tags": list(self.tags), "vectors": sorted(self.vectors), "big": list(self.big.items()),
+            "objectives": self._objectives, "latest": self._latest,
+            **{name: getattr(self, name) for name in ("names", "categories", "metrics", "spaces", "deleted", "shape")},
+            **{name: list(getattr(self, name).items()) for name in _BY_ROW},
+        }  # fmt: skip
+        return fields, {**arrays, "where": np.array(self.where, np.int64)}
+
+    @classmethod
+    def load(cls, fields: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Table:
+        """Inverse of :meth:`dump`; takes over what it is given."""
+        table = cls()
+        table.set_objectives(fields["objectives"])
+        fills = [np.nan, np.nan, *[0] * (len(_DUMPED) - 2)]
+        columns = [Column.of(arrays[name], fill) for name, fill in zip(_DUMPED, fills, strict=True)]
+        table.X, table.Y, table.ints, table.violation, *reports = columns
+        table.reports = tuple(reports)  # type: ignore[assignment]
+        table.tags = {name: Column.of(arrays[f"tag {i}"], np.nan) for i, name in enumerate(fields["tags"])}
+        table.where = arrays["where"].tolist()
+        for name in ("names", "categories", "metrics", "spaces", "deleted", "shape"):
+            setattr(table, name, fields[name])
+        for name in _BY_ROW:
+            setattr(table, name, dict(fields[name]))
+        table.vectors, table.big = set(fields["vectors"]), dict(fields["big"])
+        table.distributions = {name: distribution_from_dict(given) for name, given in fields["distributions"]}
+        table._latest = fields["latest"]
+        table._codes = {
+            name: {choice_key(choice): code for code, choice in enumerate(choices)}
+            for name, choices in table.categories.items()
+        }
+        table._spaces_of = {ids: i for i, ids in enumerate(table.spaces)}
+        return table
+
+    # -- more about a row ---------------------------------------------------------------------------------------
 
     def write_tags(self, row: int, tags: dict[str, Any]) -> None:
         """Add a finished trial's tags (numbers or lists of numbers)."""

@@ -5,25 +5,29 @@ is a JSON object whose ``"e"`` names its type. Numbers that JSON cannot hold (Na
 where a number is expected. Times are microseconds since 1970 in UTC.
 
 - any event: ``ver`` the version of the vocabulary it needs, where that is newer than 1; an older reader refuses it.
+  Version 2 has brought ``edit``, ``delete``, ``import`` and ``next``; a study without them says 1 and is read by all.
 - ``study``: ``v`` format version, ``directions``, ``seed``, ``budget``, ``space``, ``versions``, ``t``; first and once.
 - ``config``: ``sampler``, ``pruner``, each ``{"name", "args"}``, of the worker ``w``; the last one counts for who opens
   the study without any.
 - ``attr``: ``k``, ``v``, ``system``: an attribute of the study.
 - ``metrics``: ``names`` of the objectives.
 - ``space``: ``id``, ``d``: a set of named distributions; later events refer to it by this content hash.
-- ``worker``: ``w``, ``host``, ``machine`` (if known), ``pid``, ``start``: who the tokens ``w.*`` belong to.
+- ``worker``: ``w``, ``host``, ``machine`` (if known), ``pid``, ``start``: who the tokens ``w.*`` belong to; ``lease``:
+  seconds without a heartbeat (a side record of the store) after which others may take it for dead.
 - ``wait``: ``n``, ``p``, ``ua``, ``t``: enqueue a trial with fixed parameters.
 - ``ask``: ``n``, ``k`` token, ``t``: claim a trial. ``at`` is the position the proposal was computed from (late values
   too), ``s`` its space id and ``p`` its values (numbers; of a choice its index; null where a parameter is not active),
   ``f`` fixed values without a known distribution, ``g`` tags (numbers or lists of numbers), ``o`` 1 if made by
-  ``study.ask()`` (then it is never released on its own), ``from`` as in ``resume``. ``src`` (``[number, attempt, step,
-  token]``) is the state of another trial that this one begins with; ``from`` is its step then. ``a`` is 0
-  for a new trial, and of one that waits the attempt that this will be: the claim is void if that is not so (any more).
+  ``study.ask()`` (then it is never released on its own), ``gv`` 1 if the stopping rule gave its values, ``from`` as in
+  ``resume``. ``src`` (``[number, attempt, step, token]``) is the state of another trial that this one begins with;
+  ``from`` is its step then. ``a`` is 0 for a new trial, and of one that waits the attempt that this will be: the claim
+  is void if that is not so (any more).
 - ``up``: ``n``, ``k``, ``t`` and a change of a running trial: ``l`` late parameters (``[space id, values]``), ``r``
   reports (``[step, value]``; ``[step, value, i]`` of objective ``i > 0``; ``[step, value, name]`` of another metric),
   ``ua`` user attributes, ``c`` constraints, ``sv`` the step that the trial's state was saved at (the file is beside the
   log; its name is made of the trial's number, attempt and token, and the step).
-- ``tell``: as ``up``, and ``st`` state, ``y`` values, ``x`` names proposed but not used, ``why`` it failed.
+- ``tell``: as ``up``, and ``st`` state, ``y`` values, ``x`` names proposed but not used, ``why`` it failed, ``next``
+  a trial (as in ``add``) that takes its place under the next number.
 - ``pause``: as ``up``: the trial is PAUSED.
 - ``resume``: ``n``, ``k`` the new token, ``t``: a PAUSED trial runs again; ``again`` 1: another attempt, which begins
   with the state of step ``from`` (void if that is not its last one) and keeps the reports up to it (default: from the
@@ -31,6 +35,11 @@ where a number is expected. Times are microseconds since 1970 in UTC.
 - ``release``: as ``up``: an interrupted trial goes back to WAITING; ``free`` 1: the attempt does not count.
 - ``add``: ``n`` the first number, ``trials``: whole trials with ``st``, ``y``, ``t0``, ``t``, ``s``, ``p``, ``r``,
   ``ua``, ``c``, ``f``, ``g`` as above, ``a`` the attempt, and ``sa`` (system attributes); all or none are added.
+- ``edit``: ``n``, ``t``, ``w`` the worker, ``why``: a change of a trial that its worker has not made. ``ua`` user
+  attributes, and of a finished trial ``c`` constraints, and ``st`` with ``y``: state and values, always both, so that
+  the last of two edits counts as a whole. What was told before stays in the log.
+- ``delete``: ``n``, ``t``, ``w``, ``why``: the trial is gone; its number is not given out again.
+- ``import``: ``records`` that a log which is copied from elsewhere will have; it does not count as a study before.
 
 In ``tell``, ``pause`` and ``resume`` ``at`` says that the stopping rule wanted it, and the position it looked at.
 
@@ -52,7 +61,10 @@ from tunesmith.space import Space
 Event = dict[str, Any]
 
 #: Version of the event vocabulary. A reader refuses a newer one.
-VERSION = 1
+VERSION = 2
+
+#: What a new study says it needs; events of a later version say so themselves (``ver``).
+FIRST_VERSION = 1
 
 
 def now() -> int:

@@ -50,6 +50,30 @@ class StaleTrialError(UpdateFinishedTrialError):
     """This worker no longer holds the trial: it was released and claimed by another one."""
 
 
+class TrialDeletedError(StaleTrialError, ValueError):
+    """The trial was deleted from its study, perhaps while it was running."""
+
+
+class ReadOnlyStudyError(TunesmithError, AttributeError):
+    """A study as it was at some time (``study.at``) cannot be changed."""
+
+
+class WorkerDiedError(TunesmithError, RuntimeError):
+    """A process that evaluates trials has died; the message says how. Its trial is attempted again."""
+
+
+class TrialKilledError(TunesmithError):
+    """A trial used more than ``optimize`` allows, and its process was ended. It is FAIL, and the loop goes on."""
+
+
+class TrialTimeoutError(TrialKilledError, TimeoutError):
+    """It computed for longer than ``trial_timeout``."""
+
+
+class TrialMemoryError(TrialKilledError, MemoryError):
+    """Its process took more memory than ``trial_memory``."""
+
+
 class SearchSpaceExhaustedError(TunesmithError, RuntimeError):
     """The sampler has proposed every configuration it can (a grid that is done)."""
 

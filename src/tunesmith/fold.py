@@ -10,61 +10,27 @@ import heapq
 from collections.abc import Callable
 from typing import Any
 
-from tunesmith._table import Table
-from tunesmith.distributions import BaseDistribution, choice_from_json
+from tunesmith._table import DELETED, OPEN
+from tunesmith.distributions import choice_from_json
 from tunesmith.events import VERSION, Event, attr_from_json
 from tunesmith.exceptions import LogDamagedError, NewerFormatError
-from tunesmith.history import History, Memos, OpenRow, Shape
+from tunesmith.folded import Folded
 from tunesmith.open_trials import OpenTrial, Part, Saved, first_of_each_step, rewind
 from tunesmith.space import Space
 from tunesmith.trial._state import TrialState
 
 
-class Fold:
-    """The state of a study after the events applied so far.
-
-    Attributes:
-        meta: the fields of the ``study`` event, empty before it.
-        config: sampler and pruner specifications, the last ones.
-        configs: worker id -> the same of that worker.
-        spaces: space id -> space, of those in the log.
-        registered: space id -> the caller's own space, in the log or not.
-        open: number -> :class:`OpenTrial`.
-        where: row of each trial number, -1 while it is open.
-        workers: worker id -> fields of its event.
-        version: number of events applied; a key for caches.
-        table: the columns of finished trials.
-    """
+class Fold(Folded):
+    """Applies events, one after the other; the state that they lead to are the attributes of :class:`Folded`."""
 
     def __init__(self) -> None:
-        self.meta: Event = {}
-        self.config: dict[str, Any] = {}
-        self.configs: dict[str, dict[str, Any]] = {}
-        self.directions: tuple[int, ...] = (1,)
-        self.user_attrs: dict[str, Any] = {}
-        self.system_attrs: dict[str, Any] = {}
-        self.metric_names: list[str] | None = None
-        self.spaces: dict[str, Space] = {}
-        self.registered: dict[str, Space] = {}
-        self.workers: dict[str, Event] = {}
-        self.open: dict[int, OpenTrial] = {}
-        self.where: list[int] = []
-        self.version = 0
-        self.table = Table()
-        self._waiting: list[int] = []  # heaps of numbers; some of them do not wait any more
-        self._released: list[int] = []
-        self._memos = Memos()
-        self._history: History | None = None
-        self._shape: Shape | None = None
-        self._shape_key: tuple[Any, ...] = ()
+        super().__init__()
         self._handlers: dict[str, Callable[[Event], bool]] = {
             "study": self._study, "config": self._config, "attr": self._attr, "metrics": self._metric_names,
             "space": self._space, "worker": self._worker, "wait": self._wait, "ask": self._ask, "up": self._update,
             "tell": self._tell, "pause": self._pause, "resume": self._resume, "release": self._release,
-            "add": self._add,
+            "add": self._add, "edit": self._edit, "delete": self._delete, "import": self._import,
         }  # fmt: skip
-
-    # -- public -------------------------------------------------------------------------------------------------
 
     def apply(self, event: Event) -> bool:
         """Take one event; return whether it was valid (a void one changes nothing).
@@ -89,58 +55,6 @@ class Fold:
                 raise
             raise LogDamagedError(f"The event {str(event)[:200]!r} cannot be understood: {error!r}.") from error
 
-    @property
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """Name -> its latest distribution."""
-        return self.table.distributions
-
-    @property
-    def n_trials(self) -> int:
-        """Number of all trials; also the number the next new trial gets."""
-        return len(self.where)
-
-    def next_waiting(self, *, released: bool = False) -> int | None:
-        """The smallest number that waits to be claimed; with ``released``, of those that were attempted before."""
-        heap = self._released if released else self._waiting
-        while heap:
-            trial = self.open.get(heap[0])
-            if trial is not None and trial.state == TrialState.WAITING:
-                return heap[0]
-            heapq.heappop(heap)
-        return None
-
-    def waiting(self, n: int, *, released: bool = False) -> list[int]:
-        """Up to ``n`` numbers that wait to be claimed, ascending; see :meth:`next_waiting`."""
-        first = self.next_waiting(released=released)
-        if first is None or n == 1:
-            return [] if first is None else [first]
-        heap = self._released if released else self._waiting
-        known = (number for number in sorted(set(heap)) if number in self.open)
-        return [number for number in known if self.open[number].state == TrialState.WAITING][:n]
-
-    def history(self) -> History:
-        """A snapshot, made once per version."""
-        if self._history is None:
-            self._history = self._snapshot()
-        return self._history
-
-    def register(self, space: Space) -> None:
-        """Let ``space`` (which may hold the caller's own objects as choices) be the meaning of its id, once that is
-        in the log; until then the log does not know it."""
-        self.registered[space.id] = space
-
-    def params(self, parts: list[Part]) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
-        """Values and distributions of a trial's parts; later parts override earlier ones."""
-        values: dict[str, Any] = {}
-        distributions: dict[str, BaseDistribution] = {}
-        for space_id, raw in parts:
-            space = self.spaces[space_id]
-            known = zip(space.distributions.items(), space.from_event(raw), raw, strict=True)
-            for (name, distribution), value, written in known:
-                if written is not None:
-                    values[name], distributions[name] = value, distribution
-        return values, distributions
-
     # -- the study ----------------------------------------------------------------------------------------------
 
     def _study(self, event: Event) -> bool:
@@ -151,6 +65,12 @@ class Fold:
         self.meta = event
         self.directions = tuple(event["directions"])
         self.table.set_objectives(len(self.directions))
+        return True
+
+    def _import(self, event: Event) -> bool:
+        if self.meta:
+            return False
+        self.due = int(event["records"])
         return True
 
     def _config(self, event: Event) -> bool:
@@ -179,7 +99,7 @@ class Fold:
 
     def _part(self, space_id: str, row: list[Any]) -> Part:
         """A row of values that fits its space, whose names have columns from now on."""
-        layout = self.table.layout(self.spaces[space_id])
+        layout = self.table.take_up(self.spaces[space_id])
         if len(row) != len(layout.columns):
             raise ValueError(f"{len(row)} values for {len(layout.columns)} parameters")
         for j, possible in layout.choices:
@@ -196,7 +116,7 @@ class Fold:
     def _new(self, number: int, state: TrialState) -> OpenTrial | None:
         if number != len(self.where):
             return None
-        self.where.append(-1)
+        self.where.append(OPEN)
         trial = self.open[number] = OpenTrial(number, state)
         return trial
 
@@ -238,10 +158,6 @@ class Fold:
         if "g" in event:
             trial.tags = event["g"]
         return True
-
-    def holder(self, trial: OpenTrial) -> Event | None:
-        """The worker that holds an open trial, or held it when it was paused."""
-        return None if trial.token is None else self.workers.get(trial.token.partition(".")[0])
 
     def _held(self, event: Event) -> OpenTrial | None:
         trial = self.open.get(event["n"])
@@ -290,7 +206,7 @@ class Fold:
         trial.row = None
         if event.get("again"):
             trial.attempt += 1
-            trial.spared += 1 if "from" in event else 0
+            trial.spared += 1  # it was paused: nothing that it did has ended the last one
             rewind(trial, event)
         return True
 
@@ -317,6 +233,8 @@ class Fold:
         row = self._finish(trial, event)
         if "why" in event:
             self.table.system_attrs.setdefault(row, {})["fail_reason"] = event["why"]
+        if "next" in event:
+            self._add_one(len(self.where), event["next"])
         return True
 
     def _add(self, event: Event) -> bool:
@@ -328,7 +246,7 @@ class Fold:
 
     def _add_one(self, number: int, fields: dict[str, Any]) -> None:
         state = TrialState(fields["st"])
-        self.where.append(-1)
+        self.where.append(OPEN)
         trial = OpenTrial(number, state)
         trial.start = fields.get("t0", 0)
         if "s" in fields:
@@ -338,11 +256,10 @@ class Fold:
         self._merge(trial, fields)
         trial.tags = fields.get("g", {})
         trial.attempt = fields.get("a", 1)
+        if "sa" in fields:
+            trial.system_attrs = {k: attr_from_json(v) for k, v in fields["sa"].items()}
         if state.is_finished():
-            row = self._finish(trial, fields)
-            if "sa" in fields:
-                attrs = {k: attr_from_json(v) for k, v in fields["sa"].items()}
-                self.table.system_attrs.setdefault(row, {}).update(attrs)
+            self._finish(trial, fields)
             return
         self.open[number] = trial
         if state == TrialState.WAITING:
@@ -374,47 +291,58 @@ class Fold:
             table.system_attrs[row] = {"fixed_params": trial.enqueued}
         if trial.attempt > 1:
             table.system_attrs.setdefault(row, {})["attempt"] = trial.attempt
+        if trial.system_attrs:
+            table.system_attrs.setdefault(row, {}).update(trial.system_attrs)
         return row
 
-    def _snapshot(self) -> History:
+    # -- edits --------------------------------------------------------------------------------------------------
+
+    def _row(self, number: int) -> int:
+        """The row of a trial, ``OPEN``, or ``DELETED`` also where there never was one."""
+        return self.where[number] if 0 <= number < len(self.where) else DELETED
+
+    def _delete(self, event: Event) -> bool:
+        number = event["n"]
+        row = self._row(number)
+        if row == DELETED:
+            return False
+        if row == OPEN:
+            del self.open[number]
+        else:
+            self.table.deleted.append(row)
+        self.where[number] = DELETED
+        return True
+
+    def _edit(self, event: Event) -> bool:
+        row = self._row(event["n"])
+        if row == DELETED:
+            return False
+        if row == OPEN:
+            if "st" in event or "c" in event:
+                return False  # what its worker says of it
+            self._merge(self.open[event["n"]], event)
+            return True
         table = self.table
-        key = (table.shape, len(table.metrics), bool(self.meta))
-        if self._shape is None or self._shape_key != key:
-            self._shape = Shape(
-                names=tuple(table.names),
-                distributions=dict(table.distributions),
-                categories={k: tuple(v) for k, v in table.categories.items()},
-                directions=self.directions,
-                seed=self.meta.get("seed", 0),
-                budget=self.meta.get("budget"),
-                metrics=tuple(table.metrics),
-                spaces=self.spaces,
-                combinations=table.spaces,
-                memos=self._memos,
-            )
-            self._shape_key = key  # last: an interrupt in between must not make an old shape pass for this one
-        open_rows = tuple([t.row or self._open_row(t) for t in self.open.values()]) if self.open else ()
-        return History(self._shape, len(self.where), open_rows, table)
+        if "ua" in event:
+            given = {k: attr_from_json(v) for k, v in event["ua"].items()}
+            table.user_attrs[row] = {**table.user_attrs.get(row, {}), **given}
+        if "c" in event or "st" in event:
+            self._rewrite()
+            self._edit_result(row, event)
+        return True
 
-    def _open_row(self, trial: OpenTrial) -> OpenRow:
-        params, _ = self.params(trial.parts)
-        reports, metrics = self.reports(trial)
-        given = {**trial.fixed, **params}
-        saved = None if trial.saved is None else trial.saved.step
-        trial.row = OpenRow(trial.number, trial.state, given, reports, metrics, trial.tags, trial.start, saved)
-        return trial.row
-
-    def reports(self, trial: OpenTrial) -> tuple[dict[int, float], dict[str, dict[int, float]]]:
-        """Step -> objective, and metric -> step -> value, of an open trial."""
-        main: dict[int, float] = {}
-        others: dict[str, dict[int, float]] = {}
-        for step, value, *which in trial.reports:
-            name = which[0] if which else 0
-            if isinstance(name, int) and name:
-                name = self.table.metrics[name]
-            target = others.setdefault(name, {}) if name else main
-            target.setdefault(step, float(value))
-        return main, others
+    def _edit_result(self, row: int, event: Event) -> None:
+        table = self.table
+        system = table.system_attrs[row] = dict(table.system_attrs.get(row, {}))
+        system["edited"] = system.get("edited", 0) + 1
+        if "c" in event:
+            given = {k: float(v) for k, v in event["c"].items()}
+            table.write_constraints(row, {**table.constraints.get(row, {}), **given})
+        if "st" in event:
+            table.write_result(row, int(TrialState(event["st"])), event.get("y"))
+            system.pop("fail_reason", None)
+            if event["st"] == TrialState.FAIL and "why" in event:
+                system["fail_reason"] = event["why"]
 
 
 def _newer(version: Any) -> NewerFormatError:

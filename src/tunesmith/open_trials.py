@@ -26,7 +26,8 @@ class OpenTrial:
     ``enqueued`` is what a user asked for (``None`` for others), ``fixed`` that and what the sampler gave under names
     that are not known yet. ``times`` are those of the reports. ``row`` is what a history shows of it, until it changes.
     ``spared`` is the number of attempts that ended through no fault of the trial. ``saved`` is the last state that the
-    trial has saved, ``source`` the one of another trial that it began with.
+    trial has saved, ``source`` the one of another trial that it began with. ``system_attrs`` are what a trial brought
+    along that was added.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class OpenTrial:
         "spared",
         "start",
         "state",
+        "system_attrs",
         "tags",
         "times",
         "token",
@@ -66,16 +68,31 @@ class OpenTrial:
         self.times: list[int] = []
         self.row: OpenRow | None = None
         self.user_attrs: dict[str, Any] = {}
+        self.system_attrs: dict[str, Any] = {}
         self.constraints: dict[str, float] = {}
         self.by_ask = False
         self.at: int | None = None
         self.saved: Saved | None = None
         self.source: Saved | None = None
 
+    @classmethod
+    def of(cls, values: list[Any]) -> OpenTrial:
+        """A trial with these values of the attributes in ``KEPT``."""
+        given = dict(zip(KEPT, values, strict=True))
+        trial = cls(given["number"], TrialState(given["state"]))
+        for name, value in given.items():
+            setattr(trial, name, Saved(*value) if name in ("saved", "source") and value is not None else value)
+        trial.state = TrialState(trial.state)
+        return trial
+
     @property
     def state_of(self) -> Saved | None:
         """The state that another attempt goes on from."""
         return self.saved or self.source
+
+
+#: Attributes of an open trial that are not derived from the others.
+KEPT = tuple(name for name in OpenTrial.__slots__ if name != "row")
 
 
 def rewind(trial: OpenTrial, event: Event) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
 
 from tunesmith._gc import paused
+from tunesmith._table import DELETED
 from tunesmith.distributions import BaseDistribution
+from tunesmith.exceptions import TrialDeletedError
 from tunesmith.fold import Fold
 from tunesmith.open_trials import OpenTrial
 from tunesmith.trial import FrozenTrial, TrialState
@@ -40,9 +42,20 @@ def frozen_trials(fold: Fold, states: Container[TrialState] | None = None) -> li
 
 
 def frozen_trial(fold: Fold, number: int) -> FrozenTrial:
-    """The record of one trial; ``IndexError`` when there is no such number."""
+    """The record of one trial.
+
+    Raises:
+        IndexError: there is no such number. TrialDeletedError: there is none any more.
+    """
     row = fold.where[number]
+    if row == DELETED:
+        raise deleted(number)
     return frozen_rows(fold, [row])[0] if row >= 0 else _open(fold, fold.open[number])
+
+
+def deleted(number: int) -> TrialDeletedError:
+    """The error for a trial that was deleted."""
+    return TrialDeletedError(f"Trial {number} was deleted; its number is not given out again.")
 
 
 def frozen_rows(fold: Fold, rows: list[int]) -> list[FrozenTrial]:
@@ -155,7 +168,7 @@ def _open(fold: Fold, trial: OpenTrial) -> FrozenTrial:
     intermediate, metrics = fold.reports(trial)
     further = objective_names(fold)
     metrics = {further.get(name, name): values for name, values in metrics.items()}
-    system: dict[str, Any] = {}
+    system = own_attrs(trial.system_attrs)
     if trial.enqueued is not None:
         system["fixed_params"] = dict(trial.enqueued)
     if trial.tags:
@@ -167,11 +180,3 @@ def _open(fold: Fold, trial: OpenTrial) -> FrozenTrial:
         own_attrs(trial.user_attrs), system, intermediate, trial.number, constraints=dict(trial.constraints),
         metrics=metrics,
     )  # fmt: skip
-
-
-def first_and_last(trials: Iterable[FrozenTrial]) -> tuple[datetime.datetime | None, datetime.datetime | None]:
-    """Earliest start and latest end."""
-    trials = list(trials)
-    starts = [t.datetime_start for t in trials if t.datetime_start]
-    ends = [t.datetime_complete for t in trials if t.datetime_complete]
-    return min(starts, default=None), max(ends, default=None)

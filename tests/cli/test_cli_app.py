@@ -24,8 +24,8 @@ from tunesmith.exceptions import (
 )
 
 COMMANDS = (
-    "compare", "advise", "studies", "show", "best", "trials", "export", "create", "enqueue", "ask", "tell", "copy",
-    "delete", "model", "names",
+    "compare", "advise", "studies", "show", "best", "trials", "log", "watch", "export", "create", "enqueue", "ask",
+    "tell", "copy", "import", "import-optuna", "delete", "model", "names",
 )  # fmt: skip
 
 

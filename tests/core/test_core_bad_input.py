@@ -224,7 +224,7 @@ def test_wrong_input_to_a_trial(place: Place) -> None:
         ({"storage": ""}, ValueError, "''"),
         ({"storage": "/no/such/folder/s.jsonl"}, ValueError, "no folder"),
         ({"storage": "sqlite:////no/such/folder/s.db"}, ValueError, "no folder"),
-        ({"storage": "postgresql://host/db"}, ValueError, "postgresql"),
+        ({"storage": "mssql://host/db"}, ValueError, "mssql"),
         ({"sampler": "gradient"}, ValueError, "random"),
         ({"sampler": 5}, TypeError, "5"),
         ({"sampler": RandomSampler}, TypeError, "RandomSampler"),

@@ -172,12 +172,31 @@ class TestClaims:
         log.check()
 
 
+class TestLatestDistributions:
+    def test_looking_at_an_old_trial_changes_nothing(self) -> None:
+        """They were those of the trial that was looked at last, and samplers proposed in its range."""
+        old, new = Space({"x": Float(0, 1)}), Space({"x": Float(0, 3)})
+        log = Log(ev.space_event(old), ev.space_event(new))
+        log.take(ask(0, "a.1", old, [0.5]), tell(0, "a.1"), ask(1, "a.2", new, [2.5]), tell(1, "a.2"))
+        assert frozen_trial(log.fold, 0).distributions == {"x": Float(0, 1)}
+        assert dict(log.fold.distributions) == {"x": Float(0, 3)}
+        log.take({"e": "attr", "k": "a", "v": 1})
+        assert dict(log.history.distributions) == {"x": Float(0, 3)}
+
+    def test_the_end_of_an_old_trial_changes_nothing(self) -> None:
+        old, new = Space({"x": Float(0, 1)}), Space({"x": Float(0, 3)})
+        log = Log(ev.space_event(old), ev.space_event(new))
+        log.take(ask(0, "a.1", old, [0.5]), ask(1, "b.1", new, [2.5]), tell(0, "a.1"))
+        assert dict(log.fold.distributions) == {"x": Float(0, 3)}
+        log.check()
+
+
 class TestRefusals:
     def test_an_unknown_event_is_of_a_newer_version(self) -> None:
         with pytest.raises(NewerFormatError, match=r"'teleport'.*update tunesmith"):
             Log().take({"e": "teleport", "n": 0})
-        with pytest.raises(NewerFormatError, match="format 2"):
-            Fold().apply({**header(), "v": 2})
+        with pytest.raises(NewerFormatError, match=f"format {ev.VERSION + 1}"):
+            Fold().apply({**header(), "v": ev.VERSION + 1})
 
     @pytest.mark.parametrize(
         "event",
@@ -217,6 +236,10 @@ class TestRefusals:
             {"e": "up", "k": "a"},
             {"e": "resume", "k": "a"},
             {"e": "up", "n": [1], "k": "a"},
+            {"e": "edit"},
+            {"e": "edit", "n": "0"},
+            {"e": "delete"},
+            {"e": "delete", "n": [0]},
         ],
         ids=str,
     )

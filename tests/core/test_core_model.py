@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import tunesmith
 from tunesmith.distributions import Categorical, Float, Int
-from tunesmith.exceptions import StaleTrialError, UpdateFinishedTrialError
+from tunesmith.exceptions import InvalidValueError, StaleTrialError, TrialDeletedError, UpdateFinishedTrialError
 from tunesmith.testing.studies import check_reload, check_same_history, check_same_trials
 from tunesmith.trial import FrozenTrial, Trial, TrialState
 
@@ -47,6 +47,7 @@ class Record:
     constraints: dict[str, float] = field(default_factory=dict)
     attempts: int = 0
     enqueued: bool = False
+    deleted: bool = False
 
 
 class StudyModel(RuleBasedStateMachine):
@@ -251,6 +252,51 @@ class StudyModel(RuleBasedStateMachine):
             else:
                 trial._owner.finish(trial, TrialState.COMPLETE, [99.0])  # type: ignore[attr-defined]
 
+    # -- what others change ---------------------------------------------------------------------------------------
+
+    def finished(self) -> list[int]:
+        return [i for i, r in enumerate(self.records) if r.state.is_finished() and not r.deleted]
+
+    @precondition(lambda self: self.finished())
+    @rule(data=st.data(), handle=st.integers(0, 1), state=st.sampled_from([None, *list(TrialState)[1:4]]), value=values)
+    def edit(self, data: st.DataObject, handle: int, state: TrialState | None, value: float) -> None:
+        number = data.draw(st.sampled_from(self.finished()))
+        record, study = self.records[number], self.handles[handle]
+        ends = record.state if state is None else state
+        if ends == TrialState.FAIL:
+            with pytest.raises(InvalidValueError):
+                study.edit_trial(number, values=value, state=state)
+            study.edit_trial(number, state=TrialState.FAIL)
+            record.values = None
+        else:
+            assert study.edit_trial(number, values=value, state=state).values == [value]
+            record.values = [value]
+        record.state = ends
+
+    @precondition(lambda self: [r for r in self.records if not r.deleted])
+    @rule(data=st.data(), handle=st.integers(0, 1), value=attributes)
+    def note(self, data: st.DataObject, handle: int, value: Any) -> None:
+        number = data.draw(st.sampled_from([i for i, r in enumerate(self.records) if not r.deleted]))
+        self.handles[handle].edit_trial(number, user_attrs={"note": value})
+        self.records[number].attrs["note"] = value
+        if self.records[number].state.is_finished():
+            self.handles[handle].edit_trial(number, constraints={"later": 0.5})
+            self.records[number].constraints["later"] = 0.5
+
+    @precondition(lambda self: [r for r in self.records if not r.deleted])
+    @rule(data=st.data(), handle=st.integers(0, 1))
+    def delete(self, data: st.DataObject, handle: int) -> None:
+        number = data.draw(st.sampled_from([i for i, r in enumerate(self.records) if not r.deleted]))
+        study, other = self.handles[handle], self.handles[1 - handle]
+        study.delete_trial(number)
+        for call in (other.delete_trial, study.delete_trial, lambda n: other.edit_trial(n, values=1.0), study.tell):
+            with pytest.raises(TrialDeletedError):
+                call(number)
+        self.records[number].deleted, self.records[number].state = True, TrialState.FAIL
+        for held in (self.held, self.paused):
+            if number in held:
+                self.gone.append(held.pop(number)[1])
+
     # -- the study ------------------------------------------------------------------------------------------------
 
     @rule(handle=st.integers(0, 1), key=st.sampled_from("ab"), value=attributes)
@@ -271,14 +317,22 @@ class StudyModel(RuleBasedStateMachine):
         assert repr(a.user_attrs) == repr({k: self.attrs[k] for k in a.user_attrs})
         assert a.user_attrs.keys() == self.attrs.keys()
         trials = a.trials
-        assert len(trials) == len(self.records)
-        for trial, record in zip(trials, self.records, strict=True):
-            self.compare(trial, record)
+        known = {number: record for number, record in enumerate(self.records) if not record.deleted}
+        assert [trial.number for trial in trials] == list(known)
+        assert a.history.n_trials == len(self.records)
+        for trial in trials:
+            self.compare(trial, known[trial.number])
+        best = [r.values[0] for r in known.values() if r.state == TrialState.COMPLETE and self.feasible(r) and r.values]
+        assert a.history.best_row is None if not best else a.best_value == min(best)
         finished = [t for t in trials if t.state.is_finished()]
         assert sorted(a.history.number.tolist()) == [t.number for t in finished]
         check_same_trials(
             a.get_trials(states=[TrialState.RUNNING]), [t for t in trials if t.state == TrialState.RUNNING]
         )
+
+    @staticmethod
+    def feasible(record: Record) -> bool:
+        return all(value <= 0 for value in record.constraints.values())
 
     @staticmethod
     def compare(trial: FrozenTrial, record: Record) -> None:

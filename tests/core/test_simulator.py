@@ -452,7 +452,7 @@ def test_states_that_generators_save(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"backend": "dask"}, ValueError, "'threads' or an executor, but is 'dask'"),
+        ({"backend": "dask"}, ValueError, "'ray' or an executor, but is 'dask'"),
         ({"backend": 3}, TypeError, "but is 3"),
         ({"backend": SimulatorExecutor(), "n_jobs": 2}, ValueError, "leave out n_jobs and lanes"),
     ],

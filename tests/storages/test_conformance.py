@@ -1,39 +1,45 @@
-"""Every storage found by discovery passes the kit; those that write to a disk also in their durable mode."""
+"""Every storage found by discovery passes the kit, in all of its variants: on servers, and in its durable mode."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
 from tunesmith.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage, discover
+from tunesmith.testing._places import Backend
 from tunesmith.testing.storages import PersistenceKit, StorageKit
 
-Backend = tuple[type[BaseStorage], dict[str, Any]]
-
-FOUND: list[Backend] = [(found, {}) for found in discover()]
-DURABLE: list[Backend] = [(found, {"durability": "power"}) for found in (JournalStorage, RDBStorage)]
+FOUND: list[Backend] = [(found, options) for found in discover() for options in found.variants]
 
 
 def name(backend: Backend) -> str:
-    return backend[0].__name__ + "".join(f"-{value}" for value in backend[1].values())
+    return "-".join([backend[0].__name__, *map(str, backend[1].values())])
 
 
-class TestStorages(StorageKit):
-    @pytest.fixture(params=FOUND + DURABLE, ids=name)
-    def backend(self, request: pytest.FixtureRequest) -> Backend:
+class Discovered:
+    """Before the place is made, the server is started."""
+
+    @pytest.fixture
+    def backend(self, request: pytest.FixtureRequest, server: Callable[[str], str]) -> Backend:
+        if "database" in request.param[1]:
+            server(request.param[1]["database"])
         return request.param
 
 
-class TestPersistentStorages(PersistenceKit):
-    @pytest.fixture(params=[found for found in FOUND + DURABLE if found[0].persistent], ids=name)
-    def backend(self, request: pytest.FixtureRequest) -> Backend:
-        return request.param
+@pytest.mark.parametrize("backend", FOUND, ids=name, indirect=True)
+class TestStorages(Discovered, StorageKit):
+    pass
+
+
+@pytest.mark.parametrize("backend", [found for found in FOUND if found[0].persistent], ids=name, indirect=True)
+class TestPersistentStorages(Discovered, PersistenceKit):
+    pass
 
 
 def test_discovery_finds_the_backends() -> None:
     found = {backend for backend, _ in FOUND}
     assert {InMemoryStorage, JournalStorage, RDBStorage} <= found
-    assert len(found) == len(FOUND)
+    assert {options.get("database") for backend, options in FOUND if backend is RDBStorage} >= {"postgresql", "mysql"}
     assert all(issubclass(backend, BaseStorage) and not inspect.isabstract(backend) for backend in found)

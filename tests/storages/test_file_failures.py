@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -190,13 +191,8 @@ def test_newer_version(path: Path) -> None:
 
 
 def test_creation(path: Path) -> None:
-    """The file is made at once, with the permissions that the umask leaves."""
-    mask = os.umask(0o027)
-    try:
-        open_log(path)
-    finally:
-        os.umask(mask)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    """The file is made at once."""
+    open_log(path)
     assert path.read_bytes() == HEADER
     with pytest.raises(InvalidValueError, match=r"no folder.*mkdir"):
         JournalFileBackend(path.parent / "missing" / "log.jsonl")
@@ -204,6 +200,27 @@ def test_creation(path: Path) -> None:
         JournalFileBackend(None)  # type: ignore[arg-type]
     with pytest.raises(InvalidTypeError, match="JournalFileBackend"):
         JournalStorage(str(path))  # type: ignore[arg-type]
+
+
+def test_sharing(path: Path) -> None:
+    """A log is its owner's alone, whatever the umask allows, until the owner shares it; its heartbeats follow it."""
+    alive = path.with_name(path.name + ".alive")
+
+    def modes() -> list[int]:
+        with open_log(path) as store:
+            store.heartbeat(store.create(str(path.stat().st_size)), "a1")
+        found = {stat.S_IMODE(file.stat().st_mode) for file in alive.rglob("*") if file.is_file()}
+        found_folders = {stat.S_IMODE(file.stat().st_mode) for file in [alive, *alive.iterdir()]}
+        return [stat.S_IMODE(path.stat().st_mode), *found_folders, *found]
+
+    mask = os.umask(0)
+    try:
+        assert modes() == [0o600, 0o700, 0o600]
+        path.chmod(0o664)
+        shutil.rmtree(alive)
+        assert modes() == [0o664, 0o775, 0o664]
+    finally:
+        os.umask(mask)
 
 
 def test_permissions(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

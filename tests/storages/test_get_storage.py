@@ -49,11 +49,20 @@ def test_strings_that_mean_nothing(string: str) -> None:
     assert repr(string) in str(caught.value)
 
 
-@pytest.mark.parametrize("string", ["redis://localhost", "postgresql+psycopg://host/x", "mysql://u:p@host/x"])
-def test_databases_that_are_not_there_yet(string: str) -> None:
-    with pytest.raises(InvalidValueError, match=r"not there yet. Give .*\.jsonl.*sqlite:///") as caught:
+@pytest.mark.parametrize("string", ["redis://localhost", "mssql+pyodbc://host/x", "oracle://u@host/x"])
+def test_databases_that_are_not_supported(string: str) -> None:
+    with pytest.raises(InvalidValueError, match=r"not supported. Give .*\.jsonl.*sqlite:///.*postgresql://") as caught:
         get_storage(string)
     assert repr(string) in str(caught.value)
+
+
+@pytest.mark.parametrize("string", ["redis://u:{}@localhost", "{}://u:{}@h/x", "nobody://h/x?sslpassword={}&a=b"])
+@pytest.mark.parametrize("password", ["s3cret", "with@s3cret", "with/s3cret", "with:s3cret@"])
+def test_messages_show_no_password(string: str, password: str) -> None:
+    with pytest.raises(InvalidValueError) as caught:
+        get_storage(string.format(*["nobody"] * (string.count("{}") - 1), password))
+    assert "***" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_other_types(tmp_path: Path) -> None:

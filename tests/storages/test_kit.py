@@ -18,7 +18,17 @@ import pytest
 from tunesmith._forks import watch_forks
 from tunesmith.exceptions import StorageInternalError
 from tunesmith.storages import BaseStorage, StudyRecord
-from tunesmith.storages._common import check_after, check_name, decode, duplicated, encode, is_closed, not_found
+from tunesmith.storages._common import (
+    check_after,
+    check_name,
+    check_worker,
+    decode,
+    duplicated,
+    encode,
+    is_closed,
+    not_found,
+)
+from tunesmith.storages._heartbeats import Heartbeats
 from tunesmith.testing._places import Place
 from tunesmith.testing.storages import PersistenceKit, StorageKit
 
@@ -33,6 +43,7 @@ class Sound(BaseStorage):
         self.closed = False
         self._mutex = threading.Lock()
         path.mkdir(exist_ok=True)
+        self._beats = Heartbeats(str(path / "alive"), str(path))
         watch_forks(self)
 
     @classmethod
@@ -115,6 +126,7 @@ class Sound(BaseStorage):
     def delete(self, study: str) -> None:
         with self.lock():
             self.write("studies", json.dumps([self._find(study), None]))
+        self._beats.forget(study)
 
     def read(self, study: str, after: int = 0) -> list[Any]:
         check_after(after)
@@ -132,6 +144,18 @@ class Sound(BaseStorage):
             position = len(self.lines(self._find(study))) + 1
             self.write(study, text)
             return position
+
+    def heartbeat(self, study: str, worker: str) -> None:
+        check_worker(worker)
+        self._beats.beat(self._find(study), worker)
+
+    def heartbeats(self, study: str) -> dict[str, float]:
+        return self._beats.ages(self._find(study))
+
+    def end_heartbeat(self, study: str, worker: str) -> None:
+        check_worker(worker)
+        self._studies()  # refuses when the handle was closed
+        self._beats.end(study, worker)
 
     def close(self) -> None:
         self.closed = True

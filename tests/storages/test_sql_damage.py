@@ -107,3 +107,77 @@ def test_damaged_pages(path: Path) -> None:
     path.write_bytes(content)
     with open_log(path) as store, pytest.raises(LogDamagedError, match=r"damaged.*malformed"):
         store.read(study)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("records SET events = replace(events, '3', '4') WHERE position = 4", "position 4.*checksum"),
+        ("records SET crc = crc + 1 WHERE position = 4", "position 4.*checksum"),
+        ("records SET position = 7 - position WHERE position IN (3, 4)", "position 3.*checksum"),
+        ("records SET study = 3 - study WHERE position = 4", "position 4.*checksum"),
+        ("records SET position = NULL WHERE position = 4", "missing|position None"),
+    ],
+)
+def test_checksums(path: Path, change: str, message: str) -> None:
+    """A record that was changed, or is where another one belongs, is refused, although it is a record like any other.
+
+    (SQLite's own constraints are written around: damage does not ask them.)
+    """
+    with open_log(path) as store:
+        one, two = store.create("one"), store.create("two")
+        for k in range(5):
+            store.append(one, [{"k": k}])
+            store.append(two, [{"k": k, "x": "other"}])
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "CREATE TABLE copy AS SELECT study, position, events, crc FROM records; DROP TABLE records;"
+        "ALTER TABLE copy RENAME TO records;"
+    )
+    connection.close()
+    execute(path, f"UPDATE {change}")
+    with open_log(path) as store:
+        with pytest.raises(LogDamagedError, match=message):
+            store.read(one)
+        assert store.read(one, 4)[-1:] == [[{"k": 4}]]
+
+
+def test_checksums_of_studies(path: Path) -> None:
+    with open_log(path) as store:
+        store.create("study")
+        execute(path, "UPDATE studies SET name = 'studx'")
+        with pytest.raises(LogDamagedError, match=r"studx.*not what was written"):
+            store.studies()
+
+
+def test_damaged_heartbeats(path: Path) -> None:
+    with open_log(path) as store:
+        study = store.create("study")
+        store.heartbeat(study, "a1")
+        execute(path, "UPDATE heartbeats SET beat = 'noon'")
+        with pytest.raises(LogDamagedError, match="heartbeat"):
+            store.heartbeats(study)
+        store.heartbeat(study, "a1")
+        assert set(store.heartbeats(study)) == {"a1"}
+
+
+def test_hidden_records(path: Path) -> None:
+    """The last records are missing without a gap: their number, kept with the study, tells."""
+    with open_log(path) as store:
+        study = store.create("study")
+        for k in range(5):
+            store.append(study, [{"k": k}])
+        execute(path, "DELETE FROM records WHERE position > 3")
+        for after in (0, 2, 3, 4):
+            with pytest.raises(LogDamagedError, match=r"5 records.*missing"):
+                store.read(study, after)
+        assert store.read(study, 5) == store.read(study, 9) == []
+
+
+def test_damaged_schema(path: Path) -> None:
+    """Even the message about it is no text."""
+    open_log(path).close()
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"CREATE TABLE records", b"CREATE TABL\xcc records", 1))
+    with pytest.raises(LogDamagedError, match="damaged"):
+        open_log(path)

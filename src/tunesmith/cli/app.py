@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tunesmith.cli import advise, compare, listing, manage, network, queue, studies
+from tunesmith.cli import advise, compare, importing, listing, log, manage, network, queue, studies, watch
 from tunesmith.cli.guard import DEBUG_VARIABLE, guarded
 
 
@@ -68,17 +68,21 @@ for _command, _panel in (
     (studies.show, "Look"),
     (studies.best, "Look"),
     (studies.trials, "Look"),
+    (log.log, "Look"),
+    (watch.watch, "Look"),
     (manage.export, "Look"),
     (queue.create, "Search"),
     (queue.enqueue, "Search"),
     (queue.ask, "Search"),
     (queue.tell, "Search"),
     (manage.copy, "Manage"),
+    (manage.import_, "Manage"),
+    (importing.import_optuna, "Manage"),
     (manage.delete, "Manage"),
     (network.model, "Know"),
     (listing.names, "Know"),
 ):
-    app.command(rich_help_panel=_panel)(_command)
+    app.command(_command.__name__.strip("_").replace("_", "-"), rich_help_panel=_panel)(_command)
 
 
 def run() -> None:

@@ -47,6 +47,11 @@ def open_storage(storage: str | None, *, create: bool = False) -> BaseStorage:
     """
     from tunesmith.storages import get_storage
 
+    return get_storage(check_storage(storage, create=create))
+
+
+def check_storage(storage: str | None, *, create: bool = False) -> str:
+    """The storage a user named, to be opened later; see :func:`open_storage`."""
     if not storage:
         raise CLIUsageError(
             "No storage is named: add --storage sqlite:///study.db (or a path ending in .jsonl), or set the "
@@ -67,7 +72,14 @@ def open_storage(storage: str | None, *, create: bool = False) -> BaseStorage:
             f"There is no file {str(path)!r}, so the storage {storage!r} does not exist. Check the path "
             "(`tunesmith create` makes a new one)."
         )
-    return get_storage(storage)
+    return storage
+
+
+def shown(storage: str | None) -> str:
+    """A storage as it may be printed: without the password."""
+    from tunesmith.storages import without_password
+
+    return without_password(storage or "")
 
 
 def load_study(name: str | None, store: BaseStorage) -> Study:

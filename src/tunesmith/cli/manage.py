@@ -1,4 +1,4 @@
-"""Moving studies about: ``delete``, ``copy``, ``export``."""
+"""Moving studies about: ``delete``, ``copy``, ``export``, ``import``."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def copy(
                     copy_study(from_study_name=name, from_storage=source, to_storage=target, to_study_name=to_name)
         except DuplicatedStudyError:
             raise CLIUsageError(
-                f"A study named {(to_name or name)!r} is already in {to_storage or storage}: name "
+                f"A study named {(to_name or name)!r} is already in {inputs.shown(to_storage or storage)}: name "
                 "the copy with --to-name."
             ) from None
-    output.line(f"Copied {name!r} ({n} trials) to {(to_name or name)!r} in {to_storage or storage}.")
+    output.line(f"Copied {name!r} ({n} trials) to {(to_name or name)!r} in {inputs.shown(to_storage or storage)}.")
 
 
 def export(
@@ -90,15 +90,24 @@ def export(
     ] = None,
     states: options.States = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE if it exists.")] = False,
+    hosts: Annotated[
+        bool, typer.Option("--hosts", help="Keep names of machines and process ids in a .study file.")
+    ] = False,
 ) -> None:
-    """Write a study's trials to a file.
+    """Write a study, or its trials, to a file.
 
-    The file ends in .csv, .json (one list), .jsonl (a record a line) or .md (a table).
+    Trials alone: .csv, .json (one list), .jsonl (a record a line) or .md (a table). The whole study with its history,
+    for `tunesmith import`: .study.
     """
     kind = _kind(out, format)
     wanted = parse_states(states)
     if out != "-":
         _check_target(Path(out), storage, overwrite)
+    if kind == "study":
+        _export_study(name, storage, out, states, hosts)
+        return
+    if hosts:
+        raise CLIUsageError(f"--hosts is for a .study file; {out!r} holds no names of machines.")
     with inputs.open_storage(storage) as store:
         study = inputs.load_study(name, store)
         found = [t for t in study.trials if wanted is None or t.state.name in wanted]
@@ -108,6 +117,43 @@ def export(
         return
     _write(Path(out), text)
     output.line(f"Wrote {len(found)} trials of {study.study_name!r} to {out}.")
+
+
+def _export_study(name: str | None, storage: str | None, out: str, states: str | None, hosts: bool) -> None:
+    from tunesmith.study import export_study
+
+    if out == "-":
+        raise CLIUsageError("A whole study is written to a file: -o NAME.study.")
+    if states is not None:
+        raise CLIUsageError("A .study file holds the whole study; leave --states out, or export to .jsonl.")
+    with inputs.open_storage(storage) as store:
+        found = inputs.load_study(name, store).study_name
+        n = export_study(study_name=found, storage=store, path=out, hosts=hosts, overwrite=True)
+    output.line(f"Wrote the study {found!r} ({n} records) to {out}.")
+
+
+def import_(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="As `tunesmith export NAME -o FILE.study` wrote it.")],
+    storage: options.Storage = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Default: the name it had.")] = None,
+) -> None:
+    """Make a study from an exported file (.study).
+
+    Its whole history comes with it, so it goes on exactly as the original would. A damaged file is refused, and nothing
+    is made.
+    """
+    from tunesmith.study import import_study
+
+    if not Path(file).is_file():
+        raise CLIUsageError(f"There is no file {file!r}.")
+    with inputs.open_storage(storage, create=True) as store:
+        try:
+            study = import_study(path=file, storage=store, study_name=name)
+        except DuplicatedStudyError as error:
+            raise CLIUsageError(f"{error} Name it with --name.") from None
+        output.line(
+            f"Imported the study {study.study_name!r} ({len(study.trials)} trials) into {inputs.shown(storage)}."
+        )
 
 
 def _kind(out: str, format: options.FileFormat | None) -> str:

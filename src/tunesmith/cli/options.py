@@ -43,6 +43,7 @@ class FileFormat(enum.StrEnum):
     json = "json"
     jsonl = "jsonl"
     md = "md"
+    study = "study"
 
 
 class EndState(enum.StrEnum):

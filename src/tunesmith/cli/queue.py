@@ -176,4 +176,4 @@ def create(
         if existed:
             output.line(f"The study {name!r} exists already; it is as it was.")
         else:
-            output.line(f"Created the study {study.study_name!r} in {storage} (seed {study.seed}).")
+            output.line(f"Created the study {study.study_name!r} in {inputs.shown(storage)} (seed {study.seed}).")

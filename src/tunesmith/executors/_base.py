@@ -48,13 +48,15 @@ class Host(Protocol):
     def worker(self) -> AbstractContextManager[None]:
         """To be entered by each thread that evaluates."""
 
-    def take(self, n: int = 1, *, wait: bool = True) -> list[Work]:
+    def take(self, n: int = 1, *, wait: bool = True, reach: Callable[[Any], bool] | None = None) -> list[Work]:
         """Up to ``n`` trials, proposed together.
 
         Args:
             n: how many there is room for.
             wait: stay until there is something to do. An empty list then means that there will be no more; without
                 waiting, that there is nothing at the moment.
+            reach: asked, with what is kept of a paused trial that is to go on, whether that can be used now; if not,
+                the stopping rule's next wish is looked at. The trial may not be handed out although it was asked for.
         """
 
     def reported(self, trial: Trial, item: Any) -> Verdict:
@@ -88,6 +90,10 @@ class BaseExecutor(ABC):
     def resumes(self, kept: Any) -> bool:
         """Whether this executor can go on with what was kept of a paused trial; by default with a generator."""
         return inspect.isgenerator(kept)
+
+    def stops(self, trial: Trial) -> bool:
+        """Whether the evaluation of a trial comes to points where it sees ``host.stopping``; by default generators."""
+        return trial._yields
 
     @abstractmethod
     def run(self, host: Host) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith import logging
 from tunesmith.executors._base import Host, Work
 from tunesmith.pruners import Verdict
 from tunesmith.trial import Trial
+
+if TYPE_CHECKING:
+    from tunesmith.executors._remote_trial import RemoteTrial
 
 _logger = logging.get_logger("tunesmith.study")
 
@@ -64,7 +67,7 @@ def _drive(host: Host, generator: Generator[Any, Any, Any], trial: Trial) -> tup
             return verdict, None
 
 
-def close(kept: Any, trial: Trial) -> None:
+def close(kept: Any, trial: Trial | RemoteTrial) -> None:
     """Close a generator (or what else was kept of a trial); its errors are logged."""
     try:
         kept.close()

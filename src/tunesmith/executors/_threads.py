@@ -6,16 +6,17 @@ import threading
 from collections.abc import Callable
 
 
-def run_workers(n: int, worker: Callable[[], None], stop: Callable[[], None]) -> None:
-    """Run a function on ``n`` threads (one is the calling thread itself) and return when all have returned.
+def run_workers(n: int, worker: Callable[[], None], stop: Callable[[], None], *, here: bool = True) -> None:
+    """Run a function on ``n`` threads and return when all have returned.
 
     Args:
         n: how many.
         worker: takes its own work until there is none.
         stop: asks the other workers to take no more; called as soon as one of them (or the caller's own wait, by
             Ctrl-C) fails. The first exception is raised after all workers have returned.
+        here: a single worker is the calling thread itself, which Ctrl-C interrupts wherever it is.
     """
-    if n == 1:
+    if n == 1 and here:
         return worker()
     errors: list[BaseException] = []
     ended: list[threading.Event] = []

@@ -121,6 +121,10 @@ class LaneExecutor(BaseExecutor):
         """With what a runner's ``park`` gave."""
         return isinstance(kept, Parked)
 
+    def stops(self, trial: Trial) -> bool:
+        """Between two steps of the runner."""
+        return True
+
     def run(self, host: Host) -> None:
         runner = self.problem.open_lanes(self.lanes, self.workers)
         held: dict[int, Trial] = {}

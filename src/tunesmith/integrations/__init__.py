@@ -1,20 +1,23 @@
 """Other ecosystems, one a file; found by name.
 
 A module of this room that brings search methods defines ``sampler(name, **options) -> BaseSampler``; its methods are
-then called ``"<module>:<name>"``, for instance ``"optuna:tpe"``.
+then called ``"<module>:<name>"``, for instance ``"optuna:tpe"``. ``import_optuna`` brings studies of Optuna along.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith._plugins import plugin_modules
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError, MissingDependencyError
 from tunesmith.samplers import BaseSampler
 from tunesmith.samplers import get_sampler as get_own_sampler
 
-__all__ = ["get_sampler"]
+if TYPE_CHECKING:
+    from tunesmith.integrations.optuna_import import import_optuna
+
+__all__ = ["get_sampler", "import_optuna"]
 
 
 def get_sampler(sampler: str | BaseSampler | None, **options: Any) -> BaseSampler:
@@ -32,7 +35,8 @@ def get_sampler(sampler: str | BaseSampler | None, **options: Any) -> BaseSample
         return get_own_sampler(sampler, **options)
     prefix, _, name = (part.strip() for part in sampler.partition(":"))
     if prefix not in plugin_modules(__name__):
-        known = ", ".join(f"{m}:..." for m in plugin_modules(__name__)) or "none"
+        rooms = {name: importlib.import_module(f"{__name__}.{name}") for name in plugin_modules(__name__)}
+        known = ", ".join(f"{name}:..." for name, module in rooms.items() if hasattr(module, "sampler")) or "none"
         raise InvalidValueError(f"Unknown prefix {prefix!r} in the sampler {sampler!r}; known: {known}.")
     try:
         module = importlib.import_module(f"{__name__}.{prefix}")
@@ -50,3 +54,12 @@ def get_sampler(sampler: str | BaseSampler | None, **options: Any) -> BaseSample
     if not isinstance(made, BaseSampler):
         raise InvalidTypeError(f"{module.__name__}.sampler({name!r}) returned {made!r}, which is no BaseSampler.")
     return made
+
+
+def __getattr__(name: str) -> Any:
+    """``import_optuna``, imported when it is asked for: it needs SQLAlchemy, and the adapters do not."""
+    if name == "import_optuna":
+        from tunesmith.integrations.optuna_import import import_optuna
+
+        return import_optuna
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tunesmith._plugins import classes_of, plugin_modules
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.storages._base import BaseStorage, StudyRecord
+from tunesmith.storages._common import without_password
+from tunesmith.storages._retry import RetryFailedTrialCallback, RetryHeartbeatStaleTrialCallback
 
 if TYPE_CHECKING:
     from tunesmith.storages.file import JournalFileBackend, JournalStorage
@@ -25,14 +27,16 @@ __all__ = [
     "JournalFileBackend",
     "JournalStorage",
     "RDBStorage",
+    "RetryFailedTrialCallback",
+    "RetryHeartbeatStaleTrialCallback",
     "StudyRecord",
     "discover",
     "get_storage",
 ]
 
 
-#: How URLs begin that Optuna understands.
-NOT_YET = ("mysql", "mariadb", "postgres", "redis", "rediss", "mssql", "oracle")
+#: How URLs begin that Optuna understands, and nobody here.
+NOT_SUPPORTED = ("redis", "mssql", "oracle")
 
 
 def discover() -> Iterator[type[BaseStorage]]:
@@ -46,7 +50,7 @@ def get_storage(storage: str | BaseStorage | None) -> BaseStorage:
 
     Args:
         storage: None is a new :class:`InMemoryStorage`; a path ending in ``.jsonl`` is a :class:`JournalStorage`; a
-            ``sqlite:`` URL is an :class:`RDBStorage`; a storage is itself.
+            ``sqlite:``, ``postgresql:`` or ``mysql:`` URL is an :class:`RDBStorage`; a storage is itself.
 
     Raises:
         InvalidValueError: A string that no backend understands, or a path in a folder that does not exist.
@@ -70,12 +74,10 @@ def get_storage(storage: str | BaseStorage | None) -> BaseStorage:
             return opened
         if backend.understands:
             known.append(backend.understands)
-    if "://" in storage and storage.lower().startswith(NOT_YET):
-        raise InvalidValueError(
-            f"The storage {storage!r} is not supported: MySQL, PostgreSQL and Redis are not there yet. Give "
-            f"{' or '.join(known)}."
-        )
-    raise InvalidValueError(f"The storage {storage!r} is not understood. Give None (memory), {', '.join(known)}.")
+    shown = without_password(storage)
+    if "://" in storage and storage.lower().startswith(NOT_SUPPORTED):
+        raise InvalidValueError(f"The storage {shown!r} is of a kind that is not supported. Give {' or '.join(known)}.")
+    raise InvalidValueError(f"The storage {shown!r} is not understood. Give None (memory), {', '.join(known)}.")
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ claim the same trial, is decided by the fold that reads the log (``tunesmith.eve
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -54,6 +55,10 @@ class BaseStorage(abc.ABC):
     **Durable.** By default an acknowledged record survives the death of the process. ``durability="power"``, where
     a backend has it, makes it survive the loss of power as well.
 
+    **Heartbeats** are a small mutable side record, no events: when each worker of a study was last heard of. They take
+    no position, slow down no append, survive reopening, are seen by every handle, and go with their study. Ages are
+    told by the store's own clock, since the clocks of the machines that share it differ.
+
     **Shared.** All methods may be called from many threads at once. A handle inherited through ``os.fork`` goes on
     working in the child and in the parent. A handle of a persistent backend can be pickled; the copy is another handle
     on the same place.
@@ -69,6 +74,12 @@ class BaseStorage(abc.ABC):
 
     understands: ClassVar[str] = ""
     """The storage strings that :meth:`from_string` understands, for the message of those that nobody does."""
+
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
+    """Options of :meth:`for_testing` under each of which the conformance kit is to be passed."""
+
+    stale_trial_callback: Callable[[Any, Any], None] | None = None
+    """What to call as ``callback(study, trial)`` for a trial whose worker is gone, instead of attempting it again."""
 
     @property
     def file(self) -> str | None:
@@ -97,7 +108,8 @@ class BaseStorage(abc.ABC):
 
         Args:
             directory: An existing, private folder.
-            options: Keyword arguments of the constructor, such as ``durability="power"``.
+            options: Keyword arguments of the constructor, such as ``durability="power"``; or others, named in
+                :attr:`variants`.
         """
 
     @abc.abstractmethod
@@ -154,6 +166,30 @@ class BaseStorage(abc.ABC):
         Raises:
             StudyNotFoundError: No study has that id, or not any more.
         """
+
+    @abc.abstractmethod
+    def heartbeat(self, study: str, worker: str) -> None:
+        """Note that a worker of a study is alive now.
+
+        Args:
+            study: The study's id.
+            worker: 1 to 64 characters of ``0123456789abcdef`` that nobody else uses.
+
+        Raises:
+            StudyNotFoundError: No study has that id, or not any more.
+        """
+
+    @abc.abstractmethod
+    def heartbeats(self, study: str) -> dict[str, float]:
+        """Seconds since the last heartbeat of each worker of a study, >= 0.
+
+        Raises:
+            StudyNotFoundError: No study has that id, or not any more.
+        """
+
+    @abc.abstractmethod
+    def end_heartbeat(self, study: str, worker: str) -> None:
+        """Forget a worker, which has ended; one that is unknown, or whose study is, is fine."""
 
     def close(self) -> None:
         """Release files and connections. May be called twice; other calls then raise StorageInternalError.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from tunesmith.exceptions import (
     DuplicatedStudyError,
     InvalidTypeError,
     InvalidValueError,
+    LogDamagedError,
     StorageInternalError,
     StudyNotFoundError,
 )
@@ -80,16 +82,56 @@ def check_name(name: str) -> None:
         raise InvalidValueError(f"The study name {name!r} contains a NUL character. Rename it.")
 
 
+_WORKER = re.compile("[0-9a-f]{1,64}")
+
+
+def check_worker(worker: str) -> None:
+    """Refuse what cannot identify a worker: it is the name of a file in one backend."""
+    if not isinstance(worker, str):
+        raise InvalidTypeError(f"A worker is identified by a str, not {worker!r} ({type(worker).__name__}).")
+    if not _WORKER.fullmatch(worker):
+        raise InvalidValueError(
+            f"A worker is identified by 1 to 64 of the characters 0123456789abcdef, such as uuid4().hex, not "
+            f"{worker!r}."
+        )
+
+
 def check_durability(durability: str) -> None:
     """Refuse anything but the two modes."""
     if durability not in ("process", "power"):
         raise InvalidValueError(f"durability must be 'process' or 'power', not {durability!r}.")
 
 
+def check_patience(patience: float | None) -> None:
+    """Refuse what is no time to wait."""
+    if patience is not None and not (isinstance(patience, (int, float)) and 0 <= patience < float("inf")):
+        raise InvalidValueError(f"patience must be a number of seconds, at least 0, not {patience!r}.")
+
+
 def check_after(after: int) -> None:
     """Refuse a negative number of known records."""
     if after < 0:
         raise InvalidValueError(f"after counts the records already read and must be >= 0, not {after!r}.")
+
+
+_SECRETS = (
+    # An @ within a password should have been written %40; so the last one counts, and rather too much is hidden.
+    (re.compile(r"(://[^:/@?]*:).*@", re.DOTALL), r"\1***@"),
+    (re.compile(r"((?:password|passwd|passphrase|pwd|secret|token)\w*=)[^&\s]*", re.IGNORECASE), r"\1***"),
+)
+
+
+def without_password(text: str) -> str:
+    """A URL, or text that contains one, fit to be shown."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def made_by_optuna(is_so: bool) -> str:
+    """What is added to the message that somebody else's file is refused."""
+    remedy = " It was made by Optuna: `tunesmith import-optuna`, or tunesmith.integrations.import_optuna, brings its "
+    return remedy + "studies along." if is_so else ""
 
 
 def not_found(study: str) -> StudyNotFoundError:
@@ -110,6 +152,13 @@ def duplicated(name: str) -> DuplicatedStudyError:
 def is_closed(what: str) -> StorageInternalError:
     """The error for a handle that was closed."""
     return StorageInternalError(f"{what} was closed: open it again.")
+
+
+def damaged(place: str, study: str, reason: str) -> LogDamagedError:
+    """The error for what is not as it was written."""
+    return LogDamagedError(
+        f"{place} is damaged in study {study!r}: {reason}. Nothing was changed. Restore it from a copy."
+    )
 
 
 def no_folder(path: str) -> InvalidValueError:

@@ -26,6 +26,7 @@ from tunesmith.storages._common import (
     check_durability,
     encode,
     is_closed,
+    made_by_optuna,
     no_folder,
     sync_folder,
 )
@@ -60,7 +61,8 @@ class JournalFileBackend:
     """The file under a :class:`JournalStorage`: locking, appending whole lines, reading blocks of them.
 
     Args:
-        file_path: Path of the log. Made, with the permissions of the umask, if there is none; its folder must exist.
+        file_path: Path of the log. Made if there is none, readable by its owner alone (``chmod`` shares it; later
+            handles leave its permissions as they are); its folder must exist.
         lock_obj: Anything with ``acquire()`` and ``release()`` that excludes the other processes, for file systems
             without ``flock``. Every process must use the same kind. Default: ``flock`` on the log itself.
         durability: ``"process"`` (default): an acknowledged line survives the death of the process, it is in the
@@ -112,17 +114,21 @@ class JournalFileBackend:
         new = self._identity is None
         try:
             try:
-                fd = os.open(self.path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if new else 0), 0o666)
+                fd = os.open(self.path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if new else 0), 0o600)
             except PermissionError:
                 fd = os.open(self.path, os.O_RDONLY)  # enough to look at it
                 self._read_only = True
+            try:
+                status = os.fstat(fd)
+            except OSError:
+                os.close(fd)
+                raise
         except FileNotFoundError as error:
             raise no_folder(self.path) if new else self._gone() from error
         except IsADirectoryError as error:
             raise NotALogError(f"{self.path!r} is a folder. Give the path of a file.") from error
         except OSError as error:
             raise StorageInternalError(f"Cannot open the log {self.path!r}: {error.strerror}.") from error
-        status = os.fstat(fd)
         identity = (status.st_dev, status.st_ino)
         if not stat.S_ISREG(status.st_mode) or not (new or identity == self._identity):
             os.close(fd)
@@ -136,7 +142,7 @@ class JournalFileBackend:
         )
 
     def _check_header(self) -> None:
-        head = os.pread(self._fd, 4096, 0)
+        head = self._pread(0, 4096)
         first, newline, _ = head.partition(b"\n")
         if first + newline == HEADER:
             return
@@ -161,7 +167,7 @@ class JournalFileBackend:
             raise LogDamagedError(f"The log {self.path!r} is damaged in line 1, its header: {first[:60]!r}.", 1)
         raise NotALogError(
             f"{self.path!r} is not a tunesmith log; it begins with {head[:40]!r}. Give the path of a log, or of a file "
-            "that does not exist yet."
+            f"that does not exist yet.{made_by_optuna(first.startswith(b'{') and b'op_code' in first)}"
         )
 
     def acquire(self, shared: bool = False) -> None:

@@ -15,6 +15,8 @@ Lines are never changed, so the space of deleted studies is not given back.
 
 Writers hold an exclusive ``flock`` on the file, which the kernel frees when the holder dies. Readers that find the file
 longer than what they know take a shared one, so nobody sees half a line, or one whose fsync may still fail.
+
+Heartbeats are the modification times of files in a folder beside the log, ``<log>.alive/<study>/<worker>``.
 """
 
 from __future__ import annotations
@@ -23,13 +25,15 @@ import json
 import uuid
 import zlib
 from array import array
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from tunesmith._forks import watch_forks
 from tunesmith.exceptions import InvalidTypeError, LogDamagedError
 from tunesmith.storages._base import BaseStorage, Record, StudyRecord
-from tunesmith.storages._common import check_after, check_name, decode, duplicated, encode, not_found
+from tunesmith.storages._common import check_after, check_name, check_worker, decode, duplicated, encode, not_found
+from tunesmith.storages._heartbeats import Heartbeats
 from tunesmith.storages._logfile import HEADER, JournalFileBackend, seal
 
 __all__ = ["JournalFileBackend", "JournalStorage"]
@@ -56,6 +60,7 @@ class JournalStorage(BaseStorage):
 
     persistent: ClassVar[bool] = True
     understands: ClassVar[str] = "a path ending in .jsonl (a log in one file)"
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"durability": "power"})
 
     def __init__(self, log_storage: JournalFileBackend) -> None:
         if not isinstance(log_storage, JournalFileBackend):
@@ -69,6 +74,7 @@ class JournalStorage(BaseStorage):
         self._created: int  # studies, deleted ones included
         self._studies: dict[str, _Study]  # by id, those that exist
         self._ordinals: dict[bytes, _Study]
+        self._heartbeats = Heartbeats(f"{log_storage.path}.alive", log_storage.path)
         self._forget()
         watch_forks(self)
         with self._backend.mutex:
@@ -121,6 +127,7 @@ class JournalStorage(BaseStorage):
                 self._write(f"{ordinal} delete {encode({'id': study})}".encode(), size)
             finally:
                 self._backend.release()
+        self._heartbeats.forget(study)
 
     def read(self, study: str, after: int = 0) -> list[Record]:
         """See :meth:`BaseStorage.read`."""
@@ -162,6 +169,29 @@ class JournalStorage(BaseStorage):
             finally:
                 self._backend.release()
         return position
+
+    def heartbeat(self, study: str, worker: str) -> None:
+        """See :meth:`BaseStorage.heartbeat`."""
+        check_worker(worker)
+        self._look_for(study)
+        self._heartbeats.beat(study, worker)
+
+    def heartbeats(self, study: str) -> dict[str, float]:
+        """See :meth:`BaseStorage.heartbeats`."""
+        self._look_for(study)
+        return self._heartbeats.ages(study)
+
+    def end_heartbeat(self, study: str, worker: str) -> None:
+        """See :meth:`BaseStorage.end_heartbeat`."""
+        check_worker(worker)
+        self._backend.size()  # refuses when the handle was closed
+        self._heartbeats.end(study, worker)
+
+    def _look_for(self, study: str) -> None:
+        """Raise StudyNotFoundError unless the study is there now."""
+        with self._backend.mutex:
+            self._catch_up()
+            self._find(study)
 
     def close(self) -> None:
         """See :meth:`BaseStorage.close`. Closes the backend."""

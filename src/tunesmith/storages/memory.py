@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from pathlib import Path
 from typing import Any, ClassVar
 
 from tunesmith._forks import watch_forks
 from tunesmith.storages._base import BaseStorage, Record, StudyRecord
-from tunesmith.storages._common import check_after, check_name, duplicated, not_found
+from tunesmith.storages._common import check_after, check_name, check_worker, duplicated, not_found
 
 
 class InMemoryStorage(BaseStorage):
@@ -26,6 +27,7 @@ class InMemoryStorage(BaseStorage):
         self._lock = threading.Lock()
         self._names: dict[str, str] = {}  # id -> name, in order of creation
         self._records: dict[str, list[Record]] = {}  # id -> records
+        self._beats: dict[str, dict[str, float]] = {}  # id -> worker -> time.monotonic()
         watch_forks(self)
 
     @classmethod
@@ -45,7 +47,7 @@ class InMemoryStorage(BaseStorage):
         with self._lock:
             if name in self._names.values():
                 raise duplicated(name)
-            self._records[study] = []
+            self._records[study], self._beats[study] = [], {}
             self._names[study] = name
         return study
 
@@ -54,7 +56,7 @@ class InMemoryStorage(BaseStorage):
         with self._lock:
             if study not in self._names:
                 raise not_found(study)
-            del self._names[study], self._records[study]
+            del self._names[study], self._records[study], self._beats[study]
 
     def read(self, study: str, after: int = 0) -> list[Record]:
         """See :meth:`BaseStorage.read`. The events are shared with the log: do not change them."""
@@ -77,6 +79,30 @@ class InMemoryStorage(BaseStorage):
             records.append(list(events))
             return len(records)
 
+    def heartbeat(self, study: str, worker: str) -> None:
+        """See :meth:`BaseStorage.heartbeat`."""
+        check_worker(worker)
+        with self._lock:
+            try:
+                self._beats[study][worker] = time.monotonic()
+            except KeyError:
+                raise not_found(study) from None
+
+    def heartbeats(self, study: str) -> dict[str, float]:
+        """See :meth:`BaseStorage.heartbeats`."""
+        with self._lock:
+            try:
+                beats, now = self._beats[study], time.monotonic()
+            except KeyError:
+                raise not_found(study) from None
+            return {worker: now - beat for worker, beat in beats.items()}
+
+    def end_heartbeat(self, study: str, worker: str) -> None:
+        """See :meth:`BaseStorage.end_heartbeat`."""
+        check_worker(worker)
+        with self._lock:
+            self._beats.get(study, {}).pop(worker, None)
+
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:
             return {"names": dict(self._names), "records": {k: list(v) for k, v in self._records.items()}}
@@ -84,6 +110,7 @@ class InMemoryStorage(BaseStorage):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._lock = threading.Lock()
         self._names, self._records = state["names"], state["records"]
+        self._beats = {study: {} for study in self._names}  # the workers are with the original
         watch_forks(self)
 
     def _after_fork(self) -> None:

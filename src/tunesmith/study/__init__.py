@@ -4,7 +4,6 @@ from tunesmith.study._callbacks import MaxTrialsCallback, NoImprovementCallback,
 from tunesmith.study._confirm import Confirmation, Confirmed
 from tunesmith.study._create import (
     StudySummary,
-    copy_study,
     create_study,
     delete_study,
     get_all_study_names,
@@ -13,11 +12,16 @@ from tunesmith.study._create import (
     minimize,
     suggest_all,
 )
+from tunesmith.study._crew import TrialAtWork, WorkerInfo
 from tunesmith.study._direction import StudyDirection
+from tunesmith.study._entries import LogEntry
+from tunesmith.study._past import PastStudy
 from tunesmith.study._study import Study
+from tunesmith.study._transfer import copy_study, export_study, import_study
 
 __all__ = [
-    "Confirmation", "Confirmed", "MaxTrialsCallback", "NoImprovementCallback", "StopCallback", "Study",
-    "StudyDirection", "StudySummary", "TargetCallback", "copy_study", "create_study", "delete_study",
-    "get_all_study_names", "get_all_study_summaries", "load_study", "minimize", "suggest_all",
+    "Confirmation", "Confirmed", "LogEntry", "MaxTrialsCallback", "NoImprovementCallback", "PastStudy", "StopCallback",
+    "Study", "StudyDirection", "StudySummary", "TargetCallback", "TrialAtWork", "WorkerInfo", "copy_study",
+    "create_study", "delete_study", "export_study", "get_all_study_names", "get_all_study_summaries", "import_study",
+    "load_study", "minimize", "suggest_all",
 ]  # fmt: skip

@@ -38,13 +38,18 @@ def add_events(log: StudyLog, trials: list[FrozenTrial]) -> None:
             known.update(trial.distributions)
         fate = False
         while not fate:
-            spaces: dict[str, ev.Event] = {}
-            further = log.fold.table.metrics[1 : len(log.fold.directions)]
-            objectives = {name: i for i, name in enumerate(further, 1)}
-            objectives.update({own: objectives[name] for name, own in objective_names(log.fold).items()})
-            added = [_fields(trial, spaces, objectives) for trial in trials]
-            new = [e for space_id, e in spaces.items() if space_id not in log.fold.spaces]
+            new, added = fields_of(log, trials)
             fate = log.append([*new, {"e": "add", "n": log.fold.n_trials, "trials": added}])[-1]
+
+
+def fields_of(log: StudyLog, trials: list[FrozenTrial]) -> tuple[list[ev.Event], list[dict[str, Any]]]:
+    """The trials of an ``add`` event, and the events that must stand before it."""
+    spaces: dict[str, ev.Event] = {}
+    further = log.fold.table.metrics[1 : len(log.fold.directions)]
+    objectives = {name: i for i, name in enumerate(further, 1)}
+    objectives.update({own: objectives[name] for name, own in objective_names(log.fold).items()})
+    added = [_fields(trial, spaces, objectives) for trial in trials]
+    return [e for space_id, e in spaces.items() if space_id not in log.fold.spaces], added
 
 
 def _check(log: StudyLog, trial: FrozenTrial) -> None:

@@ -22,17 +22,17 @@ from tunesmith.exceptions import (
     DuplicatedStudyError,
     InvalidTypeError,
     InvalidValueError,
-    StorageInternalError,
     StudyNotFoundError,
 )
 from tunesmith.pruners import BasePruner, get_pruner
-from tunesmith.records import first_and_last
+from tunesmith.records import local_time
 from tunesmith.samplers import BaseSampler, get_sampler
 from tunesmith.space import Space
 from tunesmith.storages import BaseStorage, get_storage
 from tunesmith.study._direction import StudyDirection, parse_directions
 from tunesmith.study._log import StudyLog
 from tunesmith.study._settings import Objective
+from tunesmith.study._snapshots import Snapshots
 from tunesmith.study._states import folder_of
 from tunesmith.study._study import Study
 from tunesmith.trial import FrozenTrial, TrialState
@@ -80,7 +80,7 @@ def create_study(
     declared = space if isinstance(space, Space) or space is None else Space(space)
     folder = folder_of(artifacts)
     event: ev.Event = {
-        "e": "study", "v": ev.VERSION, "directions": signs, "seed": _seed(seed, chosen),
+        "e": "study", "v": ev.FIRST_VERSION, "directions": signs, "seed": _seed(seed, chosen),
         "versions": {"tunesmith": __version__, "numpy": np.__version__, "python": platform.python_version()},
         "t": ev.now(),
     }  # fmt: skip
@@ -92,17 +92,18 @@ def create_study(
     store = get_storage(storage)
     name = study_name if study_name is not None else f"no-name-{uuid.uuid4()}"
     try:
-        study_id = store.create(_name(name))
+        study_id = store.create(checked_name(name))
         _logger.info("A new study created in %s with name: %s", type(store).__name__, name)
     except DuplicatedStudyError:
         if not load_if_exists:
             raise
         _logger.info("Using an existing study with name %r instead of creating a new one.", name)
-        study_id = _find(store, name)
+        study_id = find_study(store, name)
     log = StudyLog(store, study_id)
     log.sync()
     if not log.fold.meta:  # new, or its creator died in between; the first such event counts
         log.append([event, config])
+    _check_whole(name, log)
     if log.fold.directions != tuple(signs) and (direction is not None or directions is not None):
         known_ones = ", ".join("maximize" if sign < 0 else "minimize" for sign in log.fold.directions)
         _logger.warning("The study %r has its directions already (%s); the given ones are ignored.", name, known_ones)
@@ -121,7 +122,12 @@ def create_study(
                  rule if pruner is not None or not existing else None, artifacts=folder)  # fmt: skip
 
 
-def _name(name: Any) -> str:
+def checked_name(name: Any) -> str:
+    """The name of a study.
+
+    Raises:
+        InvalidTypeError: it cannot be one.
+    """
     if not isinstance(name, str) or not name:
         raise InvalidTypeError(f"`study_name` must be a non-empty string, but is {name!r}.")
     return name
@@ -158,13 +164,43 @@ def _other_seed(name: str, log: StudyLog, seed: int) -> None:
     )  # fmt: skip
 
 
-def _find(store: BaseStorage, name: str) -> str:
+def find_study(store: BaseStorage, name: str) -> str:
+    """The id of a study.
+
+    Raises:
+        StudyNotFoundError: there is none of that name.
+    """
     known = store.studies()
     for record in known:
         if record.name == name:
             return record.id
     names = ", ".join(repr(r.name) for r in known[:10]) or "none"
     raise StudyNotFoundError(f"There is no study {name!r} in this storage; it holds: {names}.")
+
+
+def whole_log(store: BaseStorage, name: str) -> StudyLog:
+    """The log of a study that is there.
+
+    Raises:
+        StudyNotFoundError: there is none of that name, or not all of it.
+    """
+    log = StudyLog(store, find_study(store, name))
+    log.sync()
+    if not log.fold.meta:
+        raise StudyNotFoundError(
+            f"The study {name!r} has a name but no content: its creator died. Call "
+            "create_study(..., load_if_exists=True) to complete it, or delete_study."
+        )
+    _check_whole(name, log)
+    return log
+
+
+def _check_whole(name: str, log: StudyLog) -> None:
+    if log.position < log.fold.due:
+        raise StudyNotFoundError(
+            f"The study {name!r} is being copied: {log.position} of {log.fold.due} records are there. If nobody does "
+            "that any more, delete_study it, and copy or import it again."
+        )
 
 
 def load_study(
@@ -196,13 +232,7 @@ def load_study(
                 f"`study_name` may be None only if the storage holds one study; it holds {names[:10]}."
             )
         study_name = names[0]
-    log = StudyLog(store, _find(store, study_name))
-    log.sync()
-    if not log.fold.meta:
-        raise StudyNotFoundError(
-            f"The study {study_name!r} has a name but no content: its creator died. Call "
-            "create_study(..., load_if_exists=True) to complete it, or delete_study."
-        )
+    log = whole_log(store, study_name)
     chosen = None if sampler is None else get_sampler(sampler)
     if chosen is not None:
         _check_seed(study_name, log, chosen)
@@ -223,46 +253,11 @@ def delete_study(
         StudyNotFoundError: there is none of that name.
     """
     store, folder = get_storage(storage), folder_of(artifacts)
-    study_id = _find(store, study_name)
+    study_id = find_study(store, study_name)
     store.delete(study_id)
+    Snapshots(store, study_id).remove()
     with contextlib.suppress(InvalidValueError):  # no place of its own: states are in a folder that is not given here
         states_of(store, folder).remove(study_id)
-
-
-def copy_study(
-    *,
-    from_study_name: str,
-    from_storage: str | BaseStorage,
-    to_storage: str | BaseStorage,
-    to_study_name: str | None = None,
-) -> None:
-    """Copy a study's log record by record; the copy goes on exactly as the original would.
-
-    Saved states of trials are not copied: those trials begin again.
-    Copied is all or nothing, unless this process is killed: then what it has copied is a study of that name.
-
-    Raises:
-        DuplicatedStudyError: the target name is taken.
-    """
-    source, target = get_storage(from_storage), get_storage(to_storage)
-    records = source.read(_find(source, from_study_name), 0)
-    study_id = target.create(_name(to_study_name if to_study_name is not None else from_study_name))
-    try:
-        for record in records:
-            target.append(study_id, record)
-        _release_all(StudyLog(target, study_id))
-    except BaseException:
-        with contextlib.suppress(StorageInternalError):
-            target.delete(study_id)
-        raise
-
-
-def _release_all(log: StudyLog) -> None:
-    """Whoever runs a trial goes on with the original; in the copy it waits for another attempt."""
-    log.sync()
-    held = [t for t in log.fold.open.values() if t.state == TrialState.RUNNING and not t.by_ask]
-    if held:
-        log.append([{"e": "release", "n": t.number, "k": t.token, "t": ev.now()} for t in held])
 
 
 def get_all_study_names(storage: str | BaseStorage) -> list[str]:
@@ -300,15 +295,17 @@ def get_all_study_summaries(storage: str | BaseStorage, include_best_trial: bool
     for record in store.studies():
         log = StudyLog(store, record.id)
         log.sync()
-        if not log.fold.meta:
+        if not log.fold.meta or log.position < log.fold.due:
             continue
         study = Study(record.name, log)
-        trials = study.get_trials()
+        history = study.history
         best = None
-        if include_best_trial and len(study.directions) == 1 and study.history.best_row is not None:
+        if include_best_trial and len(study.directions) == 1 and history.best_row is not None:
             best = study.best_trial
-        start, last = first_and_last(trials)
-        states = {s.name: sum(t.state == s for t in trials) for s in TrialState}
+        counts = np.bincount(history.state, minlength=len(TrialState))
+        for trial in history.open:
+            counts[trial.state] += 1
+        starts = [t.start for t in history.open if t.start] + history.start[history.start > 0].tolist()
         summaries.append(
             StudySummary(
                 record.name,
@@ -316,10 +313,10 @@ def get_all_study_summaries(storage: str | BaseStorage, include_best_trial: bool
                 best,
                 study.user_attrs,
                 study.system_attrs,
-                len(trials),
-                start,
-                last,
-                {k: v for k, v in states.items() if v},
+                int(counts.sum()),
+                local_time(min(starts, default=0)),
+                local_time(int(history.complete.max(initial=0))),
+                {state.name: int(counts[state]) for state in TrialState if counts[state]},
                 log.fold.config.get("sampler", {}).get("name", "?"),
             )
         )

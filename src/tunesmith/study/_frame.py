@@ -10,7 +10,7 @@ from tunesmith.trial import FrozenTrial
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tunesmith.study._study import Study
+    from tunesmith.study._reader import StudyReader
 
 _KNOWN = {
     "number", "value", "values", "state", "datetime_start", "datetime_complete", "duration", "params", "distributions",
@@ -18,7 +18,7 @@ _KNOWN = {
 }  # fmt: skip
 
 
-def trials_dataframe(study: Study, attrs: tuple[str, ...], multi_index: bool) -> pd.DataFrame:
+def trials_dataframe(study: StudyReader, attrs: tuple[str, ...], multi_index: bool) -> pd.DataFrame:
     """One row a trial.
 
     Args:

@@ -10,16 +10,18 @@ from typing import Any
 
 from tunesmith import events as ev
 from tunesmith.exceptions import StaleTrialError, StorageInternalError
+from tunesmith.records import deleted
 from tunesmith.space import Space
-from tunesmith.study._gone import ATTEMPTS, why_failed
+from tunesmith.study._attempts import Attempts
+from tunesmith.study._leases import Lease, is_gone
 from tunesmith.study._log import StudyLog
 from tunesmith.study._states import TrialStates, gained
-from tunesmith.study._worker import is_dead, new_worker, same_process
+from tunesmith.study._worker import new_worker, same_process
 from tunesmith.trial import Trial, TrialState
 from tunesmith.trial._pending import Pending
 
-#: A report or attribute goes out at once if the trial's last append is this old (seconds), else with the next. There
-#: is no clock of its own: an objective that reports twice at once and then works in silence shows the second one late.
+#: A report or attribute goes out at once if the trial's last append is this old (seconds), else with the next one, or
+#: with the next heartbeat.
 FLUSH_SECONDS = 0.5
 
 #: Those of this process by worker id.
@@ -33,6 +35,8 @@ class LiveTrials:
         log, states: of the study.
         live: number -> trial, of those that this process has claimed and not ended.
         loops: how many calls of ``optimize`` are running.
+        attempts: how often trials are attempted; of the last call of ``optimize``.
+        lease: of the worker, while its heart beats.
     """
 
     def __init__(self, log: StudyLog, states: TrialStates) -> None:
@@ -40,6 +44,8 @@ class LiveTrials:
         self.states = states
         self.live: dict[int, Trial] = {}
         self.loops = 0
+        self.attempts = Attempts()
+        self.lease: Lease | None = None
         self._by_ask: set[int] = set()
         self._flushed: dict[int, float] = {}
         self._worker: ev.Event | None = None
@@ -141,6 +147,8 @@ class LiveTrials:
 
     def stale(self, trial: Trial) -> StaleTrialError:
         number = trial.number
+        if self.log.fold.is_deleted(number):
+            return deleted(number)
         if number not in self.log.fold.open and number < self.log.fold.n_trials:
             return StaleTrialError(f"Trial {number} is finished already and cannot be changed.")
         return StaleTrialError(
@@ -174,24 +182,31 @@ class LiveTrials:
             self._flushed.pop(trial.number, None)
             self._by_ask.discard(trial.number)
 
-    def release(self, trial: Trial, *, free: bool = False) -> None:
+    def release(self, trial: Trial, *, free: bool = False, cause: str = "") -> bool:
         """Give an interrupted trial back: it waits for another attempt under the same number and parameters.
 
-        After ``ATTEMPTS`` attempts it becomes FAIL instead: a trial that kills its process must not do so for ever.
-        ``free``: this attempt does not count, as it was not the trial that ended it. One that has saved a state does
-        not count either: the next one begins further on.
+        After so many attempts it becomes FAIL instead: a trial that kills its process must not do so for ever.
+
+        Args:
+            trial: which.
+            free: this attempt does not count, as it was not the trial that ended it. One that has saved a state does
+                not count either: the next one begins further on.
+            cause: what ended it, for the reason of a trial that is not attempted again.
+
+        Returns:
+            Whether the trial has ended.
         """
         held = self.log.fold.open.get(trial.number)
-        lost = trial.attempt - (held.spared if held is not None else 0)
-        if free or (held is not None and gained(held)):
+        if held is None or free or gained(held):
             self.write(trial, {"e": "release", "free": 1})
-            self.forget(trial)
-        elif lost >= ATTEMPTS:
+        elif self.attempts.used_up(held):
             with contextlib.suppress(StaleTrialError):  # another worker has it: nothing to give back
-                self.finish(trial, TrialState.FAIL, None, why_failed(lost))
+                self.finish(trial, TrialState.FAIL, None, self.attempts.why_failed(held, cause))
+            return True
         else:
             self.write(trial, {"e": "release"})
-            self.forget(trial)
+        self.forget(trial)
+        return False
 
     def pause(self, trial: Trial) -> None:
         """The trial is PAUSED; it stays live, because its generator is kept.
@@ -212,6 +227,10 @@ class LiveTrials:
             held = self.log.fold.open.get(trial.number)
             return held is not None and held.token == trial._token
 
+    def is_gone(self, worker: ev.Event) -> bool:
+        """Whether another worker is dead, or is to be taken for dead."""
+        return is_gone(worker, self.lease)
+
     def elsewhere(self, number: int) -> bool:
         """Whether another live process, or another running loop of this one, keeps the generator of a PAUSED trial
         that has not saved its state."""
@@ -219,7 +238,7 @@ class LiveTrials:
         if held is not None and held.saved:
             return False
         worker = None if held is None else self.log.fold.holder(held)
-        if worker is None or worker["w"] == self.worker["w"] or is_dead(worker):
+        if worker is None or worker["w"] == self.worker["w"] or self.is_gone(worker):
             return False
         if not same_process(worker, self.worker):
             return True

@@ -9,10 +9,17 @@ from tunesmith._gc import WORTH, paused
 from tunesmith.events import Event
 from tunesmith.fold import Fold
 from tunesmith.storages import BaseStorage
+from tunesmith.study._snapshots import Snapshots
+
+#: A writer keeps a snapshot after so many records, and again when there are an eighth more: so opening reads little
+#: of a log of any length, and the snapshots of its life cost as much as nine of the last one.
+SNAPSHOT_AFTER = 20_000
 
 
 class StudyLog:
     """Keeps a :class:`Fold` equal to the log. All methods are thread-safe; ``lock`` may be held around several calls.
+
+    Only those who append keep snapshots: looking at a study changes nothing.
 
     Attributes:
         lock: of this object and of all that stands on it.
@@ -29,6 +36,8 @@ class StudyLog:
         self.fold = Fold()
         self.position = 0
         self._broken = False  # the fold stopped in the middle of a record
+        self._snapshots = Snapshots(storage, study)
+        self._kept = 0  # position of the last snapshot
 
     def _new_lock(self) -> None:
         self.lock = threading.RLock()
@@ -50,7 +59,17 @@ class StudyLog:
                     self._take(records)
                 return
             with paused(WORTH):  # the first read may be the whole log
-                self._take(self.storage.read(self.study, 0))
+                self._open()
+
+    def _open(self) -> None:
+        found = self._snapshots.read(self.fold.registered)
+        if found is None:
+            self._take(self.storage.read(self.study, 0))
+            return
+        self._broken = True
+        self.fold, self.position, newer = found
+        self._kept = self.position
+        self._take(newer)
 
     def append(self, events: list[Event]) -> list[bool]:
         """Append one record and return, event by event, whether it was valid.
@@ -62,8 +81,13 @@ class StudyLog:
                 self._restart()
             position = self.storage.append(self.study, events)
             if position == self.position + 1:
-                return self._take([events])
-            return self._take(self.storage.read(self.study, self.position), position)
+                fates = self._take([events])
+            else:
+                fates = self._take(self.storage.read(self.study, self.position), position)
+            if self.position - self._kept >= max(SNAPSHOT_AFTER, self._kept // 8):
+                self._kept = self.position
+                self._snapshots.write(self.fold, self.position)
+            return fates
 
     def _take(self, records: list[list[Event]], wanted: int | None = None) -> list[bool]:
         """Fold records in order; return the fates in the one at position ``wanted`` (default: the last).

@@ -7,22 +7,25 @@ import inspect
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from tunesmith import logging
 from tunesmith.exceptions import (
     SearchSpaceExhaustedError,
     StaleTrialError,
+    TrialDeletedError,
     TrialPruned,
 )
 from tunesmith.executors import BaseExecutor, Work
 from tunesmith.pruners import Continue, Idle, Start, Stop, Verdict
 from tunesmith.study._gone import sweep
+from tunesmith.study._leases import Lease
 from tunesmith.study._paused import PausedTrials
 from tunesmith.study._progress import NoProgress, Progress
 from tunesmith.study._session import LostRaceError
 from tunesmith.study._settings import Settings
+from tunesmith.study._signals import Terminated, terminating
 from tunesmith.study._values import as_values, infeasible, last_report
 from tunesmith.study._yielded import yielded
 from tunesmith.trial import Trial, TrialState
@@ -56,7 +59,11 @@ class Loop:
     def run(self, executor: BaseExecutor) -> None:
         """Evaluate until done; whatever happens, no trial of this loop is left RUNNING."""
         self._resumes = executor.resumes
-        with self.opened():
+
+        def waits() -> bool:
+            return any(executor.stops(trial) for trial in list(self.session.live.values()))
+
+        with terminating(self.stop, waits, self._give_up), self.opened():
             executor.run(self)
 
     @contextmanager
@@ -65,10 +72,13 @@ class Loop:
         session = self.session
         with session.log.lock:  # held over the sweep, or it could release what another loop has just claimed
             session.loops += 1
+            session.attempts = self.settings.attempts
             try:
+                self._begin_lease()
                 sweep(session, own=session.loops == 1)
             except BaseException:
                 session.loops -= 1
+                self._end_lease()
                 raise
         try:
             yield
@@ -78,10 +88,41 @@ class Loop:
                 last = session.loops == 0
                 if last:
                     sweep(session, own=True)
+            self._end_lease()
             if last:
                 if not self.settings.keep_paused:
                     self._paused.end()
                 session.states.tidy_finished()
+
+    def _begin_lease(self) -> None:
+        """The first loop of a study decides; in memory there is nobody who could miss this process."""
+        session, seconds = self.session, self.settings.lease
+        if session.lease is None and seconds is not None and session.log.storage.persistent:
+            session.lease = Lease(session.log, session.worker, seconds, self._look)
+            session.lease.begin()
+
+    def _look(self) -> None:
+        """Now and then: show what is held back here, and give back what dead workers have left."""
+        self.session.flush_all()
+        sweep(self.session)
+
+    def _end_lease(self) -> None:
+        """The last loop ends it; not under the lock of the log, for which the lease's thread may wait."""
+        lease = self.session.lease
+        if lease is not None and self.session.loops == 0:
+            self.session.lease = None
+            lease.end()
+
+    def _give_up(self) -> None:
+        """Release what runs although it was asked to stop; the process ends."""
+        session = self.session
+        if session.log.lock.acquire(timeout=1.0):  # a thread that holds it for longer is stuck in the store
+            for trial in list(session.live.values()):
+                held = session.log.fold.open.get(trial.number)
+                if held is not None and held.state == TrialState.RUNNING and not held.by_ask:
+                    session.release(trial, free=True)
+        if session.lease is not None:
+            session.lease.end()
 
     @property
     def objective(self) -> Callable[[Trial], Any]:
@@ -114,21 +155,21 @@ class Loop:
 
     # -- what next ----------------------------------------------------------------------------------------------
 
-    def take(self, n: int = 1, *, wait: bool = True) -> list[Work]:
+    def take(self, n: int = 1, *, wait: bool = True, reach: Callable[[Any], bool] | None = None) -> list[Work]:
         """Up to ``n`` trials, new ones or paused ones to continue; see :class:`~tunesmith.executors.Host`."""
         try:
-            return self._take(n, wait)
+            return self._take(n, wait, reach or _anywhere)
         finally:
             self._after_stopped()
 
-    def _take(self, n: int, wait: bool) -> list[Work]:
+    def _take(self, n: int, wait: bool, reach: Callable[[Any], bool]) -> list[Work]:
         while not self._over:
             with self.session.log.lock:
                 if self._over:  # stopped while this worker waited for the lock
                     return []
                 self.session.log.sync()
                 try:
-                    works = self._decide(n)
+                    works = self._decide(n, reach)
                 except LostRaceError:
                     continue  # what is to be done may be another thing now
                 except SearchSpaceExhaustedError as error:
@@ -149,12 +190,12 @@ class Loop:
             self.session.wait(WAIT_SECONDS)
         return []
 
-    def _decide(self, n: int) -> list[Work] | Idle:
+    def _decide(self, n: int, reach: Callable[[Any], bool]) -> list[Work] | Idle:
         """What to do with ``n`` free places; an error or an idle wish counts only if there is nothing else to do."""
         found: list[Work] = []
         while len(found) < n:
             try:
-                more = self._wish(n - len(found))
+                more = self._wish(n - len(found), reach)
             except (LostRaceError, SearchSpaceExhaustedError):
                 if not found:
                     raise
@@ -164,7 +205,7 @@ class Loop:
             found += more
         return found
 
-    def _wish(self, n: int) -> list[Work] | Idle:
+    def _wish(self, n: int, reach: Callable[[Any], bool]) -> list[Work] | Idle:
         """The first of the rule's wishes that can be fulfilled here; interrupted trials come before all of them."""
         if self._may_start() and self.session.log.fold.next_waiting(released=True) is not None:
             return self._start({}, n, released=True)
@@ -175,10 +216,10 @@ class Loop:
             if isinstance(wish, Start):
                 if self._may_start():
                     return self._begin(wish, n)
-            elif not self.session.elsewhere(self._paused.one(wish.number)):
-                return [self._continue(wish.number)]
-            else:
+            elif self.session.elsewhere(self._paused.one(wish.number)) or not self._paused.usable(wish.number, reach):
                 rest = Idle.WAIT  # its own worker will go on with it
+            else:
+                return [self._continue(wish.number)]
         return rest
 
     def _wishes(self) -> Iterator[Start | Continue | Idle]:
@@ -267,6 +308,9 @@ class Loop:
                 self.session.forget(trial)
                 _logger.warning("%s", error)
                 return
+            elif isinstance(error, self.settings.attempts.retry) and self._attempts_left(trial):
+                self._lose(trial, error)
+                return
             elif error is not None:
                 self._tell(trial, None, TrialState.FAIL, error)
                 if not isinstance(error, self.settings.catch):
@@ -298,11 +342,27 @@ class Loop:
     def released(self, trial: Trial, cause: BaseException | None = None) -> None:
         """Ctrl-C and a loop that was stopped say nothing about a trial; what ended its process may be its fault."""
         try:
-            self.session.release(trial, free=cause is None or isinstance(cause, KeyboardInterrupt))
+            ended = self._lose(trial, cause)
         finally:
             self._free()
-        name = "the loop was stopped" if cause is None else type(cause).__name__
-        _logger.warning("Trial %d was interrupted (%s) and waits for another attempt.", trial.number, name)
+        if ended:
+            self._after(trial.number)
+
+    def _lose(self, trial: Trial, cause: BaseException | None) -> bool:
+        """An attempt is lost; whether it was the last one, so that the trial has ended."""
+        free = cause is None or isinstance(cause, (KeyboardInterrupt, Terminated))
+        why = "the loop was stopped" if cause is None else _describe(cause)
+        if self.session.release(trial, free=free, cause=why):
+            _logger.warning("Trial %d was interrupted too often, and failed: %s", trial.number, why)
+            return True
+        with self.session.log.lock:
+            self.started -= 1  # it was counted when it was started, and will be again
+        _logger.warning("Trial %d was interrupted (%s) and waits for another attempt.", trial.number, why)
+        return False
+
+    def _attempts_left(self, trial: Trial) -> bool:
+        held = self.session.log.fold.open.get(trial.number)
+        return held is not None and self.session.holds(trial) and not self.settings.attempts.used_up(held)
 
     def _free(self) -> None:
         with self.session.log.lock:
@@ -356,8 +416,11 @@ class Loop:
 
     def _after(self, number: int) -> None:
         """Callbacks and progress, in the worker that evaluated the trial."""
+        frozen = None
         if self.settings.callbacks:
-            frozen = self.study._frozen(number)
+            with suppress(TrialDeletedError):  # in this moment: there is nothing to call them with
+                frozen = self.study._frozen(number)
+        if frozen is not None:
             for callback in self.settings.callbacks:
                 callback(self.study, frozen.__deepcopy__({}))
         self.progress.trial_ended(self.study)
@@ -371,8 +434,14 @@ class Loop:
             self._after(self._paused.stopped.pop(0))
 
 
+def _anywhere(kept: Any) -> bool:
+    """Whoever is free may go on with a paused trial."""
+    return True
+
+
 def _describe(error: BaseException) -> str:
     try:
-        return f"{type(error).__name__}: {error}"
+        text = str(error)
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
     except Exception:
         return f"{type(error).__name__} (which cannot be shown as text)"

@@ -48,6 +48,11 @@ class PausedTrials:
                     return
                 self._give_up(min(alive, key=self._promise))
 
+    def usable(self, number: int, reach: Callable[[Any], bool]) -> bool:
+        """Whether a trial can go on now: what is kept of it is within reach, or lost, so that it needs nothing."""
+        work = self._kept.get(number)
+        return work is None or not self._resumes(work.kept) or reach(work.kept)
+
     def take(self, number: int) -> Work | None:
         """What is kept of a trial, if it is still this process's; None if it must begin with its state, or anew."""
         work = self._kept.pop(number, None)
@@ -96,7 +101,7 @@ class PausedTrials:
                 self._session.finish(work.trial, TrialState.PRUNED, values)
             except StaleTrialError as stale:
                 _logger.warning("%s", stale)
-        end_paused(self._session.log)
+        end_paused(self._session)
 
     def _drop(self, work: Work) -> None:
         close(work.kept, work.trial)

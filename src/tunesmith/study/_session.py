@@ -83,7 +83,7 @@ class Session(LiveTrials):
         with self.log.lock:
             if not synced:
                 self.log.sync()
-            announced = (self.worker["w"], self.proposer.sampler, self.pruner)
+            announced = self._identity()
             while True:
                 before = [] if self._announced == announced else self._preamble()
                 history = self.log.fold.history()
@@ -137,10 +137,17 @@ class Session(LiveTrials):
             else:
                 chosen = params if waiting is None else waiting.fixed
                 proposal = Proposal({}) if chosen is not None else proposals[number - fold.n_trials]
+                if params is not None:
+                    event["gv"] = 1
                 new, given = self.proposer.fill(event, fold, chosen, fixed, tags, proposal)
                 before += [e for e in new if e not in before]
             asks.append((event, given))
         return before, asks
+
+    def _identity(self) -> tuple[Any, ...]:
+        """What stands before the first claim, and is written again when it has changed."""
+        seconds = None if self.lease is None else self.lease.seconds
+        return self.worker["w"], self.proposer.sampler, self.pruner, seconds
 
     def _preamble(self) -> list[ev.Event]:
         """Written before the first claim: who we are, and the sampler and pruner when they changed."""
@@ -148,7 +155,8 @@ class Session(LiveTrials):
         config = {"e": "config", "sampler": sampler, "pruner": pruner, "w": self.worker["w"]}
         known = self.log.fold.configs.get(config["w"], self.log.fold.config)
         changed = any(known.get(k) != config[k] for k in ("sampler", "pruner"))
-        return [self.worker, *([config] if changed else [])]
+        worker = self.worker if self.lease is None else {**self.worker, "lease": self.lease.seconds}
+        return [worker, *([config] if changed else [])]
 
     def take(self, held: OpenTrial, by_ask: bool, given: Given | None = None, history: History | None = None) -> Trial:
         """The live handle of a trial this process holds; ``given`` saves decoding what was just proposed.
@@ -273,7 +281,7 @@ class Session(LiveTrials):
         """Take a PAUSED trial; ``again`` when what was kept of it is not here: from its state, or from its start."""
         with self.log.lock:
             self._claims += 1
-            announced = (self.worker["w"], self.proposer.sampler, self.pruner)
+            announced = self._identity()
             token = f"{announced[0]}.{self._claims}"
             event: ev.Event = {"e": "resume", "n": number, "k": token, "t": ev.now(), "at": self.log.position}
             if again:

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.exceptions import InvalidTypeError, InvalidValueError
+from tunesmith._arguments import number
+from tunesmith._machine import cores
+from tunesmith.exceptions import InvalidTypeError, InvalidValueError, TrialKilledError
 from tunesmith.executors import BaseExecutor, InlineExecutor, LaneExecutor, ThreadExecutor
 from tunesmith.executors.lanes import LaneObjective, check_lanes
+from tunesmith.study._attempts import Attempts
 from tunesmith.study._direction import StudyDirection
 from tunesmith.trial import FrozenTrial, Trial
 
@@ -36,6 +39,20 @@ class Settings:
     gc_after_trial: bool
     keep_paused: bool
     max_paused: int | None
+    attempts: Attempts
+    lease: float | None
+
+
+def check_lease(value: Any) -> float | None:
+    """``lease`` in seconds, or None.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: it is no number, or too short for heartbeats.
+    """
+    if value is None:
+        return None
+    number("lease", value, 0.5)
+    return float(value)
 
 
 def check_max_paused(value: Any) -> int | None:
@@ -82,6 +99,7 @@ def check_settings(
     if callbacks is not None and not isinstance(callbacks, Iterable):
         raise InvalidTypeError(f"`callbacks` must be a list of callables, but is {callbacks!r}.")
     callbacks = tuple(callbacks or ())
+    catch = (*catch, TrialKilledError)  # said by a limit of the user's, who means that trial and no other
     if bad := [c for c in callbacks if not callable(c)]:
         raise InvalidTypeError(f"`callbacks` must be callables, but {bad[0]!r} is not.")
     return n_jobs, catch, callbacks
@@ -104,13 +122,44 @@ def check_directions(func: Any, directions: list[StudyDirection]) -> None:
         )
 
 
-def choose_executor(func: Any, n_jobs: int | None, lanes: Any, backend: Any) -> BaseExecutor:
-    """Who evaluates: lanes, threads, the calling thread, or an executor that the user has made.
+def choose_executor(
+    func: Any, n_jobs: int | None, lanes: Any, backend: Any, *, n_trials: Any = None, trial_timeout: Any = None,
+    trial_memory: Any = None, collect: bool = False,
+) -> BaseExecutor:  # fmt: skip
+    """Who evaluates: lanes, threads, the calling thread, processes, Ray, or an executor that the user has made.
+
+    Args:
+        func, n_jobs, lanes, backend, trial_timeout, trial_memory: see :meth:`Study.optimize`.
+        n_trials: no more processes are started.
+        collect: garbage after each trial, where that is not in this process.
 
     Raises:
         InvalidTypeError: ``func`` offers no lanes; ``backend`` is no executor and no name. InvalidValueError: an
-            impossible number of lanes, an unknown name, an executor together with ``n_jobs`` or ``lanes``.
+            impossible number of lanes, an unknown name, an executor together with ``n_jobs`` or ``lanes``, a limit for
+            trials that cannot be killed.
     """
+    if backend == "processes":
+        if lanes is not None:
+            raise InvalidValueError("`lanes` train in threads of one process; leave out `lanes` or `backend`.")
+        n = n_jobs or cores()
+        n = n if n_trials is None else max(1, min(n, int(n_trials)))
+        from tunesmith.executors import ProcessExecutor
+
+        return ProcessExecutor(n, trial_timeout=trial_timeout, trial_memory=trial_memory, collect=collect)
+    if backend == "ray":
+        if lanes is not None or trial_memory is not None:
+            raise InvalidValueError(
+                "backend='ray' offers neither `lanes` nor `trial_memory`; leave them out. RayExecutor(memory=...) "
+                "reserves memory for a task."
+            )
+        from tunesmith.executors import RayExecutor
+
+        return RayExecutor(n_jobs, trial_timeout=trial_timeout, collect=collect)
+    if trial_timeout is not None or trial_memory is not None:
+        raise InvalidValueError(
+            "`trial_timeout` and `trial_memory` need trials that can be killed, each in a process: say "
+            "backend='processes' (an executor of your own takes them itself)."
+        )
     if isinstance(backend, BaseExecutor):
         if n_jobs is not None or lanes is not None:
             raise InvalidValueError(
@@ -118,9 +167,9 @@ def choose_executor(func: Any, n_jobs: int | None, lanes: Any, backend: Any) -> 
             )
         return backend
     if not isinstance(backend, (str, type(None))):
-        raise InvalidTypeError(f"`backend` must be 'threads' or an executor, but is {backend!r}.")
+        raise InvalidTypeError(f"`backend` must be 'threads', 'processes', 'ray' or an executor, but is {backend!r}.")
     if backend not in (None, "threads"):
-        raise InvalidValueError(f"`backend` must be 'threads' or an executor, but is {backend!r}.")
+        raise InvalidValueError(f"`backend` must be 'threads', 'processes', 'ray' or an executor, but is {backend!r}.")
     if lanes is None:
         return InlineExecutor() if n_jobs in (None, 1) else ThreadExecutor(n_jobs or 1)
     if not isinstance(func, LaneObjective):

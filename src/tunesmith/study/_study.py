@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith import events as ev
-from tunesmith import logging
 from tunesmith.distributions import BaseDistribution
-from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.executors import BaseExecutor, Work
 from tunesmith.history import History
 from tunesmith.pruners import BasePruner, get_pruner
-from tunesmith.pruners import from_spec as pruner_from_spec
-from tunesmith.records import frozen_rows, frozen_trial, frozen_trials
 from tunesmith.samplers import BaseSampler, get_sampler
-from tunesmith.samplers import from_spec as sampler_from_spec
 from tunesmith.space import Space
-from tunesmith.study._add import add_events, check_kinds, enqueue, is_known
-from tunesmith.study._direction import StudyDirection
+from tunesmith.study._add import check_kinds
+from tunesmith.study._attempts import check_attempts
+from tunesmith.study._crew import WorkerInfo, workers_of
+from tunesmith.study._editor import StudyEditor
 from tunesmith.study._gone import sweep
 from tunesmith.study._log import StudyLog
 from tunesmith.study._loop import Loop
@@ -31,6 +27,7 @@ from tunesmith.study._settings import (
     Objective,
     Settings,
     check_directions,
+    check_lease,
     check_max_paused,
     check_settings,
     choose_executor,
@@ -39,22 +36,13 @@ from tunesmith.study._settings import (
 from tunesmith.study._states import TrialStates
 from tunesmith.study._tell import tell
 from tunesmith.trial import FrozenTrial, Trial, TrialState
-from tunesmith.trial._base import clean_attr, own_attrs
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from tunesmith.storages import BaseStorage
     from tunesmith.study._confirm import Confirmation
 
-_logger = logging.get_logger("tunesmith.study")
-_ATTRS = (
-    "number", "value", "datetime_start", "datetime_complete", "duration", "params", "user_attrs", "system_attrs",
-    "state",
-)  # fmt: skip
 
-
-class Study:
+class Study(StudyEditor):
     """A search: a log of trials, a sampler that proposes and a pruner that stops.
 
     Made by :func:`tunesmith.create_study` and :func:`tunesmith.load_study`. Every public method may be called from
@@ -70,9 +58,7 @@ class Study:
         *,
         artifacts: Path | None = None,
     ) -> None:
-        self._name = study_name
-        self._log = log
-        self._artifacts = artifacts
+        super().__init__(study_name, log, artifacts)
         self._given = (sampler, pruner)
         self._made: Session | None = None
         self._paused: dict[int, Work] = {}
@@ -93,25 +79,13 @@ class Study:
         """Pickled, a study is its place and its name: the copy is another handle on the same log."""
         return _reopened, (self._name, self._log.storage, *self._given, self._artifacts)
 
-    # -- what it is ---------------------------------------------------------------------------------------------
-
-    @property
-    def study_name(self) -> str:
-        """The study's unique name in its storage."""
-        return self._name
-
-    @property
-    def storage(self) -> BaseStorage:
-        """Where the log lives."""
-        return self._log.storage
-
-    _storage = storage
+    # -- how it searches ----------------------------------------------------------------------------------------
 
     @property
     def sampler(self) -> BaseSampler:
         """The search method; rebuilt from the log when none was given."""
         if self._given[0] is None:
-            self._given = (sampler_from_spec(self._log.fold.config["sampler"]), self._given[1])
+            self._given = (super().sampler, self._given[1])
         assert self._given[0] is not None
         return self._given[0]
 
@@ -126,7 +100,7 @@ class Study:
     def pruner(self) -> BasePruner:
         """The stopping rule; rebuilt from the log when none was given."""
         if self._given[1] is None:
-            self._given = (self._given[0], pruner_from_spec(self._log.fold.config["pruner"]))
+            self._given = (self._given[0], super().pruner)
         assert self._given[1] is not None
         return self._given[1]
 
@@ -137,137 +111,14 @@ class Study:
         if self._made is not None:
             self._made.pruner = pruner
 
-    @property
-    def seed(self) -> int:
-        """The seed of the study; with a trial's number it seeds everything random of that trial."""
-        return int(self._log.fold.meta["seed"])
+    # -- what it has found, and this process knows before the log does -----------------------------------------------
 
-    @property
-    def space(self) -> Space | None:
-        """The space declared at ``create_study``, or ``None`` when it grows define-by-run."""
-        declared = self._log.fold.meta.get("space")
-        return Space.from_dict(declared) if declared else None
+    def _snapshot(self) -> History:
+        return super()._snapshot() if self._made is None else self._made.snapshot()
 
-    @property
-    def direction(self) -> StudyDirection:
-        """The direction of a single-objective study; ``RuntimeError`` for several objectives."""
-        self._one_objective("direction")
-        return self.directions[0]
-
-    @property
-    def directions(self) -> list[StudyDirection]:
-        """One direction an objective."""
-        return [StudyDirection.MAXIMIZE if d < 0 else StudyDirection.MINIMIZE for d in self._log.fold.directions]
-
-    @property
-    def metric_names(self) -> list[str] | None:
-        """Names of the objectives, if set."""
-        return self._log.fold.metric_names
-
-    def set_metric_names(self, metric_names: list[str]) -> None:
-        """Name the objectives; the names appear in data frames, tables and plots."""
-        is_list = isinstance(metric_names, Sequence) and not isinstance(metric_names, str)
-        if not is_list or not all(isinstance(n, str) for n in metric_names):
-            raise InvalidTypeError(f"`metric_names` must be a list of strings, but is {metric_names!r}.")
-        if len(metric_names) != len(self.directions):
-            raise InvalidValueError(f"{len(self.directions)} objectives need as many names, but got {metric_names!r}.")
-        self._log.append([{"e": "metrics", "names": [str(n) for n in metric_names]}])
-
-    @property
-    def user_attrs(self) -> dict[str, Any]:
-        """Attributes set by the user (a copy)."""
-        self._log.sync()
-        return own_attrs(self._log.fold.user_attrs)
-
-    @property
-    def system_attrs(self) -> dict[str, Any]:
-        """Attributes set by the library (a copy)."""
-        self._log.sync()
-        return own_attrs(self._log.fold.system_attrs)
-
-    def set_user_attr(self, key: str, value: Any) -> None:
-        """Keep a JSON-able value with the study."""
-        self._log.append([{"e": "attr", "k": key, "v": ev.attr_to_json(clean_attr(key, value))}])
-
-    # -- what it has found --------------------------------------------------------------------------------------
-
-    @property
-    def history(self) -> History:
-        """A snapshot of all trials as columns."""
-        with self._log.lock:
-            self._log.sync()
-            return self._log.fold.history() if self._made is None else self._made.snapshot()
-
-    @property
-    def trials(self) -> list[FrozenTrial]:
-        """All trials by number."""
-        return self.get_trials()
-
-    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
-        """Trials by number, optionally only those in ``states``. Always new objects, ``deepcopy`` or not."""
-        if states is not None and not isinstance(states, Container):
-            raise InvalidTypeError(f"`states` must be a list of states such as [TrialState.COMPLETE], not {states!r}.")
-        with self._log.lock:
-            if self._made is not None:
-                self._made.flush_all()
-            self._log.sync()
-            return frozen_trials(self._log.fold, states)
-
-    def _frozen(self, number: int) -> FrozenTrial:
-        with self._log.lock:
-            return frozen_trial(self._log.fold, number)
-
-    def _one_objective(self, what: str) -> None:
-        if len(self._log.fold.directions) != 1:
-            raise RuntimeError(f"`{what}` needs a single objective; this study has several, use `best_trials`.")
-
-    @property
-    def best_trial(self) -> FrozenTrial:
-        """The feasible COMPLETE trial with the best value, the earliest among equals.
-
-        Raises:
-            ValueError: there is none yet. RuntimeError: the study has several objectives.
-        """
-        self._one_objective("best_trial")
-        history = self.history
-        row = history.best_row
-        if row is None:
-            raise InvalidValueError("No trials are completed (and feasible) yet, so there is no best one.")
-        return self._frozen(int(history.number[row]))
-
-    @property
-    def best_value(self) -> float:
-        """The value of :attr:`best_trial`."""
-        value = self.best_trial.value
-        assert value is not None
-        return value
-
-    @property
-    def best_params(self) -> dict[str, Any]:
-        """The parameters of :attr:`best_trial`."""
-        return self.best_trial.params
-
-    @property
-    def best_trials(self) -> list[FrozenTrial]:
-        """The feasible COMPLETE trials that no other dominates (the Pareto front), by number."""
-        history = self.history
-        with self._log.lock:
-            return frozen_rows(self._log.fold, sorted(history.pareto_rows.tolist(), key=history.number.__getitem__))
-
-    def trials_dataframe(self, attrs: tuple[str, ...] = _ATTRS, multi_index: bool = False) -> pd.DataFrame:
-        """The trials as a ``pandas`` data frame, one row a trial; columns as in Optuna.
-
-        Args:
-            attrs: fields of :class:`~tunesmith.trial.FrozenTrial`; dictionaries become one column a key, ``metrics``
-                the last value of each. Constraints are in ``constraints``, not among the system attributes.
-            multi_index: two-level columns ``("params", "x")`` instead of ``"params_x"``.
-
-        Raises:
-            MissingDependencyError: pandas is not installed. InvalidValueError: an unknown field.
-        """
-        from tunesmith.study._frame import trials_dataframe
-
-        return trials_dataframe(self, attrs, multi_index)
+    def _write_pending(self) -> None:
+        if self._made is not None:
+            self._made.flush_all()
 
     # -- ask and tell -------------------------------------------------------------------------------------------
 
@@ -331,6 +182,11 @@ class Study:
         max_paused: int | None = None,
         lanes: int | str | None = None,
         backend: str | BaseExecutor | None = None,
+        attempts: int = 3,
+        retry: type[Exception] | Iterable[type[Exception]] = (),
+        lease: float | None = 60.0,
+        trial_timeout: float | None = None,
+        trial_memory: int | str | None = None,
     ) -> None:
         """Evaluate ``func`` again and again.
 
@@ -342,7 +198,8 @@ class Study:
             n_trials: trials to start in this call, interrupted ones that are attempted again included (continuing a
                 paused one is free); ``None``: no limit.
             timeout: start none after this many seconds; ``None``: no limit.
-            n_jobs: worker threads; -1 is one a core. Default 1; with ``lanes``, one a core.
+            n_jobs: worker threads, or processes; -1 is one a core. Default 1; with ``lanes`` and with processes, one a
+                core.
             catch: exceptions of ``func`` that fail the trial and let the loop go on. Others fail it and are raised.
             callbacks: called as ``callback(study, frozen_trial)`` after each finished trial.
             gc_after_trial: collect garbage after each trial.
@@ -357,20 +214,42 @@ class Study:
                 for several configurations at once, so a method that learns from results sees them later: with few
                 trials, few lanes find better ones. What a configuration gives does not depend on the lanes; each
                 trial's user attribute ``lane_seconds`` is its share of the time.
-            backend: who evaluates: ``"threads"`` (the default, ``n_jobs`` of them), or an executor such as
+            backend: who evaluates: ``"threads"`` (the default, ``n_jobs`` of them); ``"processes"``, one core each, to
+                which a copy of ``func`` is sent (see :class:`~tunesmith.executors.ProcessExecutor`); ``"ray"``, a
+                cluster (see :class:`~tunesmith.executors.RayExecutor`); or an executor such as
                 :class:`~tunesmith.executors.SimulatorExecutor`, which replays recorded curves in virtual time.
+            attempts: how often a trial is attempted in all, if its process is lost or it ends by an exception of
+                ``retry``; then it becomes FAIL. It keeps its number and its parameters, and begins with what it has
+                saved; an attempt that has saved something new does not count, nor does Ctrl-C. Default 3: one
+                accident is common, two are rare, and three are the trial's own fault.
+            retry: exceptions of ``func`` after which a trial is attempted again (a lost connection, a full disk).
+            lease: seconds within which other workers notice that this process is gone, wherever it ran, and attempt its
+                trials again; its heart beats six times in that time. The default outlasts an objective that keeps
+                Python's lock for 40 s. ``None``: no heartbeats; then only its own machine notices, as it does without.
+                A process that was frozen for longer finds that its results are refused.
+            trial_timeout: seconds for which a trial may compute (pauses do not count); then its process is killed, and
+                it is FAIL whatever ``catch`` says. Only with ``"processes"``: threads cannot be killed.
+            trial_memory: memory that a trial's process may take, in bytes or as ``"2 GiB"``; as ``trial_timeout``.
 
-        Ctrl-C and ``SystemExit`` release the running trials: they are attempted again by the next ``optimize``.
+        Ctrl-C and ``SystemExit`` release the running trials: they are attempted again by the next ``optimize``. So does
+        SIGTERM (unless the program handles it): generators come to their next yield, if that is within 4 s, and the
+        process ends with status 143 within 10 s.
         """
         jobs, catch, callbacks = check_settings(func, n_trials, timeout, n_jobs, catch, callbacks)
         most = check_max_paused(max_paused)
         check_directions(func, self.directions)
-        executor = choose_executor(func, jobs, lanes, backend)
+        executor = choose_executor(
+            func, jobs, lanes, backend, n_trials=n_trials, trial_timeout=trial_timeout, trial_memory=trial_memory,
+            collect=gc_after_trial,
+        )  # fmt: skip
         if getattr(self._local, "in_loop", False):
             raise RuntimeError("Nested invocation of `Study.optimize` method isn't allowed.")
         warn_endless(n_trials, timeout)
         self._stop_flag = False
-        settings = Settings(func, n_trials, timeout, catch, callbacks, gc_after_trial, keep_paused, most)
+        settings = Settings(
+            func, n_trials, timeout, catch, callbacks, gc_after_trial, keep_paused, most,
+            check_attempts(attempts, retry), check_lease(lease),
+        )  # fmt: skip
         with Progress(n_trials, timeout) if show_progress_bar else NoProgress() as progress:
             Loop(self, settings, progress).run(executor)
 
@@ -380,11 +259,15 @@ class Study:
             raise RuntimeError("`Study.stop` is supposed to be invoked inside an objective function or a callback.")
         self._stop_flag = True
 
+    def workers(self) -> list[WorkerInfo]:
+        """The processes that work on this study now, on whatever machine, and the trials that they hold."""
+        return workers_of(self._log)
+
     def release_running(self) -> int:
         """Give back the RUNNING and PAUSED trials of all other processes, wherever; return how many there were.
 
-        For when you know that these processes are gone, and this one cannot: a machine was lost, a container was
-        replaced. (What died on this machine, ``optimize`` finds by itself.) The trials wait for another attempt; one
+        For when you know that these processes are gone, and do not want to wait for the end of their leases: a machine
+        was lost, a container was replaced. The trials wait for another attempt; one
         that has lost its process three times becomes FAIL. If a process lives after all, its result is refused with
         :class:`~tunesmith.exceptions.StaleTrialError`. Trials of :meth:`ask` are left to whoever will tell them.
         """
@@ -421,31 +304,6 @@ class Study:
         from tunesmith.study._confirm import confirm
 
         return confirm(self, problem, top, repeats, on_progress, lanes)
-
-    # -- by hand ------------------------------------------------------------------------------------------------
-
-    def enqueue_trial(
-        self, params: dict[str, Any], user_attrs: dict[str, Any] | None = None, skip_if_exists: bool = False
-    ) -> None:
-        """Put a configuration in the queue; the next trials take it before the sampler is asked.
-
-        Args:
-            params: name -> value; names left out are sampled.
-            user_attrs: attributes of the trial.
-            skip_if_exists: do nothing when a trial has just these parameters, or was enqueued with just these.
-        """
-        if skip_if_exists and is_known(self.get_trials(), params):
-            _logger.info("A trial with the parameters %s exists already; it is not enqueued again.", params)
-            return
-        enqueue(self._log, params, user_attrs)
-
-    def add_trial(self, trial: FrozenTrial) -> None:
-        """Add a record made elsewhere (see :func:`tunesmith.create_trial`); it gets the next number."""
-        self.add_trials([trial])
-
-    def add_trials(self, trials: Iterable[FrozenTrial]) -> None:
-        """Add several records, all or none."""
-        add_events(self._log, list(trials))
 
 
 def _reopened(

@@ -61,9 +61,14 @@ def same_process(a: Event, b: Event) -> bool:
     return all(a.get(key) == b.get(key) for key in ("host", "pid", "start"))
 
 
+def same_host(worker: Event) -> bool:
+    """Whether a worker runs on this machine, where its process can be looked up."""
+    return worker.get("host") == _host()
+
+
 def is_dead(worker: Event) -> bool:
-    """Whether the process behind a ``worker`` event is gone. Other machines are never declared dead here."""
-    if worker.get("host") != _host():
+    """Whether the process behind a ``worker`` event is gone. Of other machines a heartbeat tells (``_leases.py``)."""
+    if not same_host(worker):
         return _before_boot(worker)
     pid = int(worker["pid"])
     if worker.get("start"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from tunesmith.exceptions import MissingDependencyError
 from tunesmith.storages import BaseStorage
 from tunesmith.testing._process import command
 
-Backend = tuple[type[BaseStorage], dict[str, Any]]
+Backend = tuple[type[BaseStorage], Mapping[str, Any]]
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Place:
 
     storage_class: type[BaseStorage]
     directory: Path
-    options: dict[str, Any]
+    options: Mapping[str, Any]
     patience: int = 60
     handles: list[BaseStorage] = field(default_factory=list)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Place:
 
         It is killed at the end of the test, if it still runs.
         """
-        given = [str(self.directory), json.dumps(self.options), job, *map(str, arguments)]
+        given = [str(self.directory), json.dumps(dict(self.options)), job, *map(str, arguments)]
         line = command("tunesmith.testing._jobs:work", self.storage_class, self.patience, *given)
         process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.processes.append(process)
@@ -96,7 +96,7 @@ class Kit:
     """
 
     storage_class: ClassVar[type[BaseStorage]]
-    options: ClassVar[dict[str, Any]] = {}
+    options: ClassVar[Mapping[str, Any]] = {}
     patience: ClassVar[int] = 60
 
     @pytest.fixture

@@ -23,6 +23,7 @@ from tunesmith.testing._searches import (
     busy,
     configurations,
     drop_caches,
+    edits,
     facts,
     new_study,
     on,
@@ -31,6 +32,7 @@ from tunesmith.testing._searches import (
     run,
     snapshot,
 )
+from tunesmith.testing.studies import check_reload, refolded
 
 
 class Purity:
@@ -69,6 +71,23 @@ class Purity:
         assert propose(sampler) == expected
         drop_caches(sampler)
         assert propose(rebuilt(sampler)) == expected
+
+    def test_edits(self, sampler: BaseSampler) -> None:
+        """After trials were edited and deleted it proposes what it does where the log is read anew; an earlier snapshot
+        stays as it was; and the search goes on."""
+        for space in (CONTINUOUS, SPACES["conditional"]):
+            study = busy(sampler, space, self.trials)
+            before = study.history
+            expected, shown = sampler.propose(space, before, stream(1, 2), 3), snapshot(before)
+            for edit in edits(study):
+                edit()
+                found = sampler.propose(space, study.history, stream(1, 2), 3)
+                assert found == sampler.propose(space, refolded(study).history(), stream(1, 2), 3)
+            check_reload(study)
+            assert sampler.propose(space, before, stream(1, 2), 3) == expected, "to the snapshot before the edits"
+            assert snapshot(before) == shown
+            run(study, on(space), study.history.n + 4)
+            check_reload(study)
 
     def test_another_process(self, sampler: BaseSampler) -> None:
         """Another process proposes and resumes the same, although sets have another order there (PYTHONHASHSEED)."""

@@ -31,6 +31,7 @@ from tunesmith.testing._rules import (
     search,
 )
 from tunesmith.testing._searches import retimed, snapshot
+from tunesmith.trial import TrialState
 
 
 class RulePurity:
@@ -95,6 +96,34 @@ class RulePurity:
             assert answers(pruner, history) == said, "an earlier snapshot, asked again"
             assert answers(other, history) == said, "rebuilt from the log"
 
+    def test_edits(self, pruner: BasePruner) -> None:
+        """After trials were edited and deleted, at any moment, it says what it does where the log is read anew; and to
+        an earlier snapshot what it said before."""
+        log = records(interleaved(pruner, self.trials, self.epochs))
+        written: list[list[dict[str, Any]]] = []
+        fold = Fold()
+        for length, record in enumerate(log, 1):
+            earlier = fold.history()
+            said = answers(pruner, earlier) if written else None
+            edit = _edit(fold, length) if length % 5 == 0 else []
+            for event in [*edit, *record]:
+                fold.apply(event)
+            written.append([*edit, *record])
+            assert answers(pruner, fold.history()) == answers(pruner, folded(written)), f"record {length}"
+            assert said is None or answers(pruner, earlier) == said, f"the snapshot before record {length}"
+        assert fold.is_deleted(0)
+
+    @pytest.mark.parametrize("state", [TrialState.PAUSED, TrialState.COMPLETE, TrialState.PRUNED], ids=lambda s: s.name)
+    def test_deletions_in_a_search(self, pruner: BasePruner, state: TrialState) -> None:
+        """The search goes on and ends when trials are deleted meanwhile that the rule counts on."""
+
+        def delete(study: Any, trial: Any) -> None:
+            for other in study.get_trials(states=(state,))[trial.number % 2 : 1 + trial.number % 2]:
+                study.delete_trial(other.number)
+
+        study = search(new_study(pruner), Task(pruner, self.epochs).generator, 2 * self.trials, callbacks=[delete])
+        assert study.history.n_trials >= len(study.trials)
+
     def test_leaves_the_history_alone(self, pruner: BasePruner) -> None:
         """What it was handed is as before; and nothing else has an influence."""
         study = interleaved(pruner, self.trials, self.epochs)
@@ -136,3 +165,16 @@ class RulePurity:
         assert [(t.params, t.state, len(t.intermediate_values)) for t in one.trials] == [
             (t.params, t.state, len(t.intermediate_values)) for t in other.trials
         ]
+
+
+def _edit(fold: Fold, length: int) -> list[dict[str, Any]]:
+    """Another trial each time: one is deleted, another one, if it is complete, is edited."""
+    numbers = [n for n in range(fold.n_trials) if not fold.is_deleted(n)]
+    if not numbers:
+        return []
+    deleted, edited = numbers[length % len(numbers) if 0 not in numbers else 0], numbers[-1 - length % len(numbers)]
+    state, values = (3, {}) if length % 2 else (1, {"y": [length / 100]})
+    return [
+        {"e": "edit", "ver": 2, "n": edited, "t": 1, "st": state, **values},
+        {"e": "delete", "ver": 2, "n": deleted, "t": 1},
+    ]

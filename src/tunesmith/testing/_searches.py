@@ -251,6 +251,17 @@ def busy(sampler: BaseSampler, space: Space, trials: int) -> Study:
     return study
 
 
+def edits(study: Study) -> Iterator[Callable[[], Any]]:
+    """Edits and deletions: of the best trial, of early and late ones, and of one that is running."""
+    best, (first, *_, last) = study.best_trial, study.get_trials(states=(TrialState.COMPLETE,))
+    yield lambda: study.edit_trial(best.number, values=1e3 * (1 + abs(best.value or 0)))
+    yield lambda: study.delete_trial(last.number)
+    yield lambda: study.edit_trial(first.number, state=TrialState.FAIL)
+    yield lambda: study.delete_trial(study.get_trials(states=(TrialState.RUNNING,))[0].number)
+    yield lambda: study.edit_trial(first.number, state=TrialState.COMPLETE, values=-5.0, constraints={"c": -1.0})
+    yield lambda: study.delete_trial(study.best_trial.number)
+
+
 def rebuilt(sampler: BaseSampler) -> BaseSampler:
     """The sampler from what a log keeps of it."""
     spec = json.loads(json.dumps(sampler.spec(), allow_nan=False))

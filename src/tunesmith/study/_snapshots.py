@@ -1,0 +1,179 @@
+"""The state of a long study beside its log, so that it opens without reading all of it.
+
+A snapshot is a cache: the log is the truth. It is used if this very code has written it (its key holds a hash of the
+modules that turn events into state), for this very log (it holds a hash of the last record that it has seen, which is
+read again), and if it is whole. In any other case the log is read from its beginning, as if there were none.
+
+It is a NumPy archive (``.npz``): the columns are arrays, and everything else is JSON in an array of bytes. Nothing in
+it is executed; pickled arrays are refused. ``zipfile`` checks the CRC-32 of each entry.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import uuid
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tunesmith import (
+    _choices,
+    _columns,
+    _expressions,
+    _table,
+    distributions,
+    events,
+    fold,
+    folded,
+    logging,
+    open_trials,
+    space,
+)
+from tunesmith._choices import choice_from_json, choice_to_json
+from tunesmith.events import Event
+from tunesmith.fold import Fold
+from tunesmith.storages import BaseStorage
+
+_logger = logging.get_logger("tunesmith.study")
+_FORMAT = 1
+_FIELDS = "fields"
+
+#: What decides which state a log leads to.
+_CODE = (_choices, _columns, _expressions, _table, distributions, events, fold, folded, open_trials, space)
+
+
+class Snapshots:
+    """The snapshot of one study; that of a study which lives in no file is nowhere.
+
+    Args:
+        storage, study: where the log is.
+    """
+
+    def __init__(self, storage: BaseStorage, study: str) -> None:
+        self._storage, self._study = storage, study
+        folder = folder_of(storage)
+        self._path = None if folder is None else folder / f"{study}.npz"
+
+    def read(self, registered: dict[str, Any]) -> tuple[Fold, int, list[list[Event]]] | None:
+        """The state, the number of records it has seen, and the records since then; None if there is no good one.
+
+        Args:
+            registered: the caller's own spaces, as :class:`Fold` has them.
+        """
+        if self._path is None or not self._path.exists():
+            return None
+        try:
+            with self._path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                fields = json.loads(archive[_FIELDS].tobytes())
+                if fields["key"] != _key():
+                    return None
+                arrays = {name: archive[name] for name in archive.files if name != _FIELDS}
+            state = Fold()
+            state.registered = registered
+            state.load(_nested(fields["state"]), arrays)
+            position = int(fields["position"])
+        except Exception as error:  # whatever is wrong with it, the log has everything
+            _logger.debug("The snapshot %s is not used: %r", self._path, error)
+            return None
+        records = self._storage.read(self._study, position - 1)
+        if not records or _digest(records[0]) != fields["record"]:
+            return None  # of another log: this one was put back from a copy
+        return state, position, records[1:]
+
+    def write(self, state: Fold, position: int) -> None:
+        """Keep the state after so many records; without one, if that is not possible, the log is read from its
+        beginning."""
+        if self._path is None or _key() is None:
+            return
+        part = self._path.with_name(f"{self._study}.{uuid.uuid4().hex}.part")
+        try:
+            self._write(self._path, part, state, position)
+        except Exception as error:  # a full disk, say: what was to be appended is in the log all the same
+            _logger.debug("The snapshot %s is not written: %r", self._path, error)
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink()
+
+    def _write(self, path: Path, part: Path, state: Fold, position: int) -> None:
+        last = self._storage.read(self._study, position - 1)[0]
+        values, arrays = state.dump()
+        fields = {"key": _key(), "position": position, "record": _digest(last), "state": _plain(values)}
+        described = json.dumps(fields, allow_nan=False).encode()
+        entries: dict[str, Any] = {_FIELDS: np.frombuffer(described, np.uint8), **arrays}
+        mode = os.stat(str(self._storage.file)).st_mode & 0o666  # who may read the log may read this
+        with contextlib.suppress(FileExistsError):
+            path.parent.mkdir(0o700)
+            path.parent.chmod(mode | 0o300 | (mode & 0o444) >> 2)
+        with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            np.savez(file, **entries)
+        part.chmod(mode)
+        os.replace(part, path)
+
+    def remove(self) -> None:
+        """Remove it, and what killed processes have left of others."""
+        if self._path is not None:
+            for path in (self._path, *self._path.parent.glob(f"{self._study}.*.part")):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            with contextlib.suppress(OSError):
+                self._path.parent.rmdir()  # if it is empty
+
+
+def folder_of(storage: BaseStorage) -> Path | None:
+    """Where the snapshots of a storage's studies are: beside its file."""
+    return None if storage.file is None else Path(f"{storage.file}.snapshots")
+
+
+@lru_cache(maxsize=1)
+def _key() -> str | None:
+    """A hash of the code; None where it cannot be read."""
+    digest = hashlib.blake2b(str(_FORMAT).encode(), digest_size=16)
+    try:
+        for module in _CODE:
+            digest.update(Path(str(module.__file__)).read_bytes())
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def _digest(record: list[Event]) -> str:
+    return hashlib.blake2b(json.dumps(record).encode(), digest_size=16).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Values that a fold holds as JSON. Objects that only have a name in a log have only that here."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else choice_to_json(value)
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if isinstance(value, tuple):
+        return {"$tuple": [_plain(v) for v in value]}
+    if isinstance(value, dict):
+        if all(type(key) is str and not key.startswith("$") for key in value):
+            return {key: _plain(v) for key, v in value.items()}
+        return {"$dict": [[_plain(key), _plain(v)] for key, v in value.items()]}
+    return choice_to_json(value)
+
+
+def _nested(value: Any) -> Any:
+    """Inverse of :func:`_plain`."""
+    if isinstance(value, list):
+        return [_nested(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        if "$tuple" in value:
+            return tuple([_nested(v) for v in value["$tuple"]])
+        if "$dict" in value:
+            return {_nested(key): _nested(v) for key, v in value["$dict"]}
+        if "$float" in value or "$object" in value:
+            return choice_from_json(value)
+    return {key: _nested(v) for key, v in value.items()}
