@@ -1,0 +1,20 @@
+"""The short version of ``server_restarts.py``."""
+
+from __future__ import annotations
+
+import pytest
+import server_restarts
+from storages.servers import Missing
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+def test_restarts(kind: str) -> None:
+    """Two, one in good order and one as a crash: nobody fails, nothing is lost, and nothing is there twice."""
+    try:
+        result = server_restarts.run(kind=kind)
+    except Missing as error:
+        pytest.skip(str(error))
+    assert result["workers_that_survived"] == result["workers"] == 4
+    assert result["times_that_all_went_on"] == result["of"] == 3
+    assert (result["lost"], result["doubled"], result["changed"]) == (0, 0, 0)
+    assert result["records"] > 0
