@@ -115,8 +115,10 @@ def _public(module: ModuleType) -> Iterator[tuple[str, Any]]:
 
 def members(cls: type) -> Iterator[tuple[str, Any]]:
     """Public methods and properties that a class defines itself and that are more than an inherited contract."""
+    parts = [cls, *(base for base in cls.__mro__[1:] if _is_part(base))]
     annotated = vars(cls).get("__annotations__", {})
-    for name, member in list(vars(cls).items()):
+    found = {name: member for part in reversed(parts) for name, member in vars(part).items()}
+    for name, member in found.items():
         if name.startswith("_") or name in annotated:
             continue
         function = getattr(member, "func", member)  # cached_property
@@ -124,6 +126,19 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
         function = getattr(function, "fget", None) or function  # property
         if inspect.isroutine(function):
             yield name, member
+
+
+def _is_part(base: type) -> bool:
+    """Whether a base class is but a part of the public class that it was taken out of: nobody else exports it, and it
+    stands on no contract."""
+    home, _, private = base.__module__.partition("._")
+    if (
+        not private
+        or not home.startswith("tunesmith")
+        or any(b is not object and not _is_part(b) for b in base.__bases__)
+    ):
+        return False
+    return getattr(importlib.import_module(home), base.__name__, None) is not base
 
 
 def own_doc(thing: Any) -> str:

@@ -19,6 +19,7 @@ NEEDS = {
     "README.md": ("torch",),
     "quickstart.md": ("torch", "pandas"),
     "optuna.md": ("optuna",),
+    "clusters.md": ("ray",),
     "pattern.md": ("torch", "pytest"),
 }
 
