@@ -55,6 +55,33 @@ def exported(file: Path) -> Path:
     return file
 
 
+def test_a_compact_copy_lacks_void_claims_alone(place: Place) -> None:
+    """What came too late is left out; positions, which proposals refer to, stay."""
+    study = searched(place.open())
+    log = study._log
+    claim = {"e": "ask", "n": 0, "k": "late.1", "t": 5, "at": 1, "a": 0, "p": [0.5], "s": "0"}
+    assert log.append([claim]) == [False]
+    assert log.append([{"e": "up", "n": 0, "k": "late.1", "t": 6, "r": [[1, 0.5]]}, claim]) == [False, False]
+    study.optimize(objective, n_trials=3)
+    whole, compact = InMemoryStorage(), InMemoryStorage()
+    for target, leave_out in ((whole, False), (compact, True)):
+        tunesmith.copy_study(from_study_name="s", from_storage=study.storage, to_storage=target, compact=leave_out)
+    ((one,), (other,)) = (target.studies() for target in (whole, compact))
+    records, fewer = whole.read(one.id), compact.read(other.id)
+    left_out = [
+        (position, event)
+        for position, (record, kept) in enumerate(zip(records, fewer, strict=True), 1)
+        for event in record
+        if event not in kept and event["e"] != "import"
+    ]
+    assert [event for _, event in left_out] == [claim, claim]
+    copy = tunesmith.load_study(study_name="s", storage=compact)
+    check_same_trials(study.trials, copy.trials)
+    check_same_history(study.history, copy.history)
+    assert copy.replay() == study.replay()
+    assert len(copy.replay().same) >= 8
+
+
 class TestRoundTrip:
     def test_everything_comes_back(self, place: Place, file: Path) -> None:
         study = searched(place.open())

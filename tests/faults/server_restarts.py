@@ -40,7 +40,7 @@ def run(
     Raises:
         servers.Missing: The server is not installed.
     """
-    with _server(kind) as server, tempfile.TemporaryDirectory() as folder, RDBStorage(server.url) as storage:
+    with running(kind) as server, tempfile.TemporaryDirectory() as folder, RDBStorage(server.url) as storage:
         appenders = Appenders(server.url, storage.create("faults"), Path(folder))
         appenders.start(workers)
         went_on = [appenders.go_on(60)]
@@ -63,7 +63,8 @@ def run(
 
 
 @contextlib.contextmanager
-def _server(kind: str) -> Iterator[servers.Server]:
+def running(kind: str) -> Iterator[servers.Server]:
+    """A server of its own, gone in the end."""
     server = servers.started(kind)
     try:
         yield server

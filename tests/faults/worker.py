@@ -148,24 +148,5 @@ def exact_objective(trial: Any) -> Any:
     yield loss
 
 
-def job_optuna(url: str, out: str, seconds: str) -> None:
-    """The same with Optuna, and its heartbeats."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    begun, done = Diary(out, "begun"), Diary(out, "done")
-
-    def objective(trial: Any) -> float:
-        begun.write(trial.number, 1)
-        x = trial.suggest_float("x", 0, 1)
-        trial.report(x, 1)
-        time.sleep(float(seconds))
-        return x
-
-    storage = optuna.storages.RDBStorage(url, heartbeat_interval=1, grace_period=2)
-    study = optuna.load_study(study_name="faults", storage=storage)
-    study.optimize(objective, callbacks=[lambda s, t: done.write(t.number, repr(t.value))])
-
-
 if __name__ == "__main__":
     globals()[f"job_{sys.argv[1]}"](*sys.argv[2:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from tunesmith.cli import inputs, options, output, records
 from tunesmith.cli.guard import say
 from tunesmith.cli.studies import parse_states
 from tunesmith.exceptions import CLIUsageError, DuplicatedStudyError, StudyNotFoundError
+
+if TYPE_CHECKING:
+    from tunesmith.storages import BaseStorage
 
 
 def delete(
@@ -55,29 +58,38 @@ def copy(
         typer.Option("--to-storage", metavar="STORAGE", help="Where to; made if there is none. Default: the same."),
     ] = None,
     to_name: Annotated[str | None, typer.Option("--to-name", metavar="NAME", help="Default: the same name.")] = None,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Leave out claims that came too late, and were void.")
+    ] = False,
 ) -> None:
     """Copy a study to another storage or name.
 
     Everything is copied, so the copy goes on exactly as the original would.
     """
-    from tunesmith.study import copy_study
-
     if to_storage is None and to_name is None:
         raise CLIUsageError("Say where to: --to-storage sqlite:///other.db, or --to-name COPY within the same storage.")
     with inputs.open_storage(storage) as source:
         n = len(inputs.load_study(name, source).trials)  # before the target is made: the name may be a typing error
         try:
             if to_storage is None or to_storage == storage:
-                copy_study(from_study_name=name, from_storage=source, to_storage=source, to_study_name=to_name)
+                _copy(name, source, source, to_name, compact)
             else:
                 with inputs.open_storage(to_storage, create=True) as target:
-                    copy_study(from_study_name=name, from_storage=source, to_storage=target, to_study_name=to_name)
+                    _copy(name, source, target, to_name, compact)
         except DuplicatedStudyError:
             raise CLIUsageError(
                 f"A study named {(to_name or name)!r} is already in {inputs.shown(to_storage or storage)}: name "
                 "the copy with --to-name."
             ) from None
     output.line(f"Copied {name!r} ({n} trials) to {(to_name or name)!r} in {inputs.shown(to_storage or storage)}.")
+
+
+def _copy(name: str, source: BaseStorage, target: BaseStorage, to_name: str | None, compact: bool) -> None:
+    from tunesmith.study import copy_study
+
+    copy_study(
+        from_study_name=name, from_storage=source, to_storage=target, to_study_name=to_name, compact=compact
+    )  # fmt: skip
 
 
 def export(

@@ -50,17 +50,26 @@ def copy_study(
     from_storage: str | BaseStorage,
     to_storage: str | BaseStorage,
     to_study_name: str | None = None,
+    compact: bool = False,
 ) -> None:
     """Copy a study's log record by record; the copy goes on exactly as the original would.
 
     Saved states of trials are not copied: those trials begin again. Copied is all or nothing.
+
+    Args:
+        from_study_name: its name.
+        from_storage, to_storage: as for :func:`create_study`.
+        to_study_name: another name for the copy.
+        compact: leave out void claims: where several workers have asked for the same trial, those that came too late.
+            Nothing else is left out, and all positions stay, so the copy has the same history.
 
     Raises:
         DuplicatedStudyError: the target name is taken.
     """
     source, target = get_storage(from_storage), get_storage(to_storage)
     name = checked_name(to_study_name if to_study_name is not None else from_study_name)
-    _create(target, name, *_records(source, from_study_name))
+    records, folded = _records(source, from_study_name)
+    _create(target, name, _compacted(records) if compact else records, folded)
 
 
 def export_study(
@@ -144,6 +153,16 @@ def _records(source: BaseStorage, name: str) -> tuple[Records, Fold]:
     log = whole_log(source, name)
     records = source.read(log.study, 0)[: log.position]
     return [[e for e in record if e["e"] != "import"] for record in records], log.fold
+
+
+def _compacted(records: Records) -> Records:
+    """The same without void claims; records of nothing else stay, empty, since positions are referred to."""
+    fold = Fold()
+    fates = [[fold.apply(event) for event in record] for record in records]
+    return [
+        [event for event, valid in zip(record, fate, strict=True) if valid or event["e"] != "ask"]
+        for record, fate in zip(records, fates, strict=True)
+    ]
 
 
 def _create(target: BaseStorage, name: str, records: Records, folded: Fold) -> None:
