@@ -1,4 +1,5 @@
-# Two commands: `make demo` shows the main job, `make test` runs every test. Both set up .venv first.
+# Two commands: `make demo` shows the main job, `make test` runs the tests. Both set up .venv first. `make slow` runs the
+# tests that take long: on servers and Ray, with killed processes, the pages of the documentation. CI runs all of them.
 # Python 3.11 or newer with pip is all they need; say PYTHON=python3.12 to choose one.
 PYTHON ?= python3
 VENV := .venv
@@ -6,13 +7,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 OUT ?= demo
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test slow lint bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tunesmith compare examples/compare.yaml --out $(OUT)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
+
+slow: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -285,6 +285,7 @@ def test_another_comparison_in_the_same_folder_is_refused(compared: tuple[Path, 
     assert "epochs: there 1, now 2" in message
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_draws_bars(compared: tuple[Path, str, str]) -> None:
     folder, _, _ = compared
     args = ["compare", "experiment.yaml", "--epochs", "12", "--methods", "random", "--repeats", "1"]
@@ -311,6 +312,7 @@ def test_quiet_says_nothing_but_the_result(compared: tuple[Path, str, str], monk
     assert type(progress.choose(tally, False, "plan")) is progress.Plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_and_resumed_it_is_what_it_would_have_been(
     how: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

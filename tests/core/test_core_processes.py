@@ -61,6 +61,7 @@ def without_kills(n: int) -> list[tuple[int, dict[str, Any], float]]:
     return [(t.number, t.params, t.value) for t in study.trials]
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(disk: Place, spawn: Any) -> None:
     """Six times ``kill -9`` at a random moment: nothing acknowledged is lost, and in the end no kill is to be seen."""
     study = study_in(disk, seed=5)

@@ -24,7 +24,12 @@ NEEDS = {
 }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def _marked(page: Path) -> object:
+    """The pages take minutes together; the README is what everybody sees first."""
+    return page if page.name == "README.md" else pytest.param(page, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("page", [_marked(page) for page in PAGES], ids=lambda p: p.name)
 def test_page(page: Path, tmp_path: Path) -> None:
     """Every block of the page, in a process and a folder of its own."""
     if missing := [m for m in NEEDS.get(page.name, ()) if importlib.util.find_spec(m) is None]:

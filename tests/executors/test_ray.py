@@ -26,6 +26,8 @@ from tunesmith.study._settings import choose_executor
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 
+pytestmark = pytest.mark.slow  # a cluster takes seconds to start
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:

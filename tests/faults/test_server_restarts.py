@@ -7,6 +7,8 @@ import server_restarts
 import study_restarts
 from storages.servers import Missing
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("kind", ["postgresql", "mysql"])
 def test_restarts(kind: str) -> None:

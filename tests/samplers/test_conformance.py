@@ -36,6 +36,7 @@ class TestSamplers(SamplerKit):
         return METHODS[request.param]
 
 
+@pytest.mark.slow
 class TestModels(SamplerKit):
     trials = 12
     long = 60

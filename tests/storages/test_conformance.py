@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,11 @@ def name(backend: Backend) -> str:
     return "-".join([backend[0].__name__, *map(str, backend[1].values())])
 
 
+def parameters(backends: list[Backend]) -> list[Any]:
+    """Those on servers, which have to be started, are slow."""
+    return [pytest.param(b, marks=pytest.mark.slow if "database" in b[1] else (), id=name(b)) for b in backends]
+
+
 class Discovered:
     """Before the place is made, the server is started."""
 
@@ -28,12 +34,12 @@ class Discovered:
         return request.param
 
 
-@pytest.mark.parametrize("backend", FOUND, ids=name, indirect=True)
+@pytest.mark.parametrize("backend", parameters(FOUND), indirect=True)
 class TestStorages(Discovered, StorageKit):
     pass
 
 
-@pytest.mark.parametrize("backend", [found for found in FOUND if found[0].persistent], ids=name, indirect=True)
+@pytest.mark.parametrize("backend", parameters([b for b in FOUND if b[0].persistent]), indirect=True)
 class TestPersistentStorages(Discovered, PersistenceKit):
     pass
 

@@ -112,6 +112,7 @@ def test_random_histories(backend: type[BaseStorage], history: list[tuple[Any, .
     check(backend, {}, history)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["postgresql", "mysql"])
 def test_random_histories_on_servers(server: Callable[[str], str], kind: str) -> None:
     """Fewer of them: each begins with the making of tables."""

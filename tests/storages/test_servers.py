@@ -31,6 +31,8 @@ from tunesmith.storages._dialect import Failure, Session
 from tunesmith.storages._test_servers import server_for_testing
 from tunesmith.storages._urls import parse_url
 
+pytestmark = pytest.mark.slow
+
 NOBODY = "127.0.0.1:1"  # where no server is
 KINDS = ["postgresql", "mysql"]
 

@@ -87,6 +87,7 @@ problem().fit(GOOD, 7, checkpoint=path)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("where", "after"), [("epoch", 2), ("write", 1)])
 def test_a_killed_process_is_continued(where: str, after: int, tmp_path: Path) -> None:
     """Killed between epochs, or while it writes: the file is that of the epoch before."""

@@ -88,6 +88,7 @@ def test_plateau_and_patience_have_acted() -> None:
     assert constant.epochs_done < EPOCHS
 
 
+@pytest.mark.slow
 def test_another_process_goes_on_bit_for_bit(tmp_path: Path) -> None:
     """The other process runs this file, see the end."""
     for name in RESUMED:

@@ -139,6 +139,7 @@ def test_patience_ended_a_training_without_a_report() -> None:
     assert first.value == list(first.intermediate_values.values())[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "after"), [("single", 9), ("folds", 11), ("asha", 11), ("pbt", 21)])
 def test_killed_in_the_middle_it_ends_the_same(kind: str, after: int, tmp_path: Path, epochs: Epochs) -> None:
     """kill -9: reports, values and states are those of a study that was never interrupted, bit for bit."""
@@ -153,6 +154,7 @@ def test_killed_in_the_middle_it_ends_the_same(kind: str, after: int, tmp_path: 
         assert not list(tmp_path.glob("killed.jsonl.states/*/*"))
 
 
+@pytest.mark.slow
 def test_paused_trials_go_on_in_a_later_process(tmp_path: Path) -> None:
     """Those that a killed process had paused; and those that wait when ``optimize`` has ended."""
     storage = f"{tmp_path}/log.jsonl"
