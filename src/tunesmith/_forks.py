@@ -37,7 +37,7 @@ def _all() -> list[Forkable]:
 
 
 #: How long a fork waits for other threads to leave all handles, in seconds; then it goes ahead.
-PATIENCE = 2.0
+PATIENCE = 1.0
 _here = threading.local()  # what this thread holds while it forks
 
 

@@ -112,6 +112,7 @@ class TestDeath:
             w for w in study._log.fold.workers.values() if w["w"] == study._session.worker["w"] and "lease" in w
         ]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("where", ["here", "elsewhere"])
     def test_a_living_one_keeps_its_trial_for_many_leases(self, disk: Place, spawn: Any, where: str) -> None:
         study = study_in(disk, seed=5, sampler="random")
@@ -124,6 +125,7 @@ class TestDeath:
 
 
 class TestFrozen:
+    @pytest.mark.slow
     def test_what_a_frozen_worker_says_after_its_lease_is_void(self, disk: Place, spawn: Any) -> None:
         study = study_in(disk, seed=5, sampler="random")
         process = spawn("slow", "here", 1.2, 2)

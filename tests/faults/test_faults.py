@@ -39,6 +39,6 @@ def test_kills_inside_expiry_and_retry(url: str) -> None:
 
 
 def test_frozen_workers(url: str) -> None:
-    result = frozen_workers.run(url, workers=3)
+    result = frozen_workers.run(url, workers=2, lease=1.2)
     assert result["released"] > 0
     assert (result["stale_writes_accepted"], result["unfinished"]) == (0, 0)
