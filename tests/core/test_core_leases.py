@@ -320,6 +320,22 @@ class Flaky:
         return x
 
 
+def test_callbacks_hear_only_of_trials_that_were_told() -> None:
+    """Another worker has the trial by the time when its objective returns."""
+    study = tunesmith.create_study(seed=1)
+    called: list[tuple[int, Any]] = []
+
+    def loses(trial: Any) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        if trial.number == 0 and trial.attempt == 1:
+            study._log.append([{"e": "release", "n": 0, "k": trial._token, "t": 5}])
+        return x
+
+    study.optimize(loses, n_trials=3, callbacks=[lambda s, t: called.append((t.number, t.value))])
+    assert called == [(t.number, t.value) for t in study.trials if t.state == TrialState.COMPLETE]
+    assert None not in [value for _, value in called]
+
+
 class TestOptunasCallback:
     """The lost trial fails, another number takes its place."""
 

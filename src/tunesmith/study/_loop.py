@@ -302,7 +302,7 @@ class Loop:
                     self.session.forget(trial)  # it is called again, and begins with its state
                 return
             if isinstance(error, TrialPruned):
-                self._tell(trial, None, TrialState.PRUNED, error)
+                told = self._tell(trial, None, TrialState.PRUNED, error)
             elif isinstance(error, StaleTrialError) and not self.session.holds(trial):
                 # another worker has the trial by now: what was done here does not count, and the loop goes on
                 self.session.forget(trial)
@@ -312,17 +312,18 @@ class Loop:
                 self._lose(trial, error)
                 return
             elif error is not None:
-                self._tell(trial, None, TrialState.FAIL, error)
+                told = self._tell(trial, None, TrialState.FAIL, error)
                 if not isinstance(error, self.settings.catch):
                     raise error
             elif result is None and trial._last_values is None and trial._from is not None:
                 nothing = f"There was nothing left to train after step {trial._from}, where its state was saved."
-                self._tell(trial, None, TrialState.PRUNED, TrialPruned(nothing))
+                told = self._tell(trial, None, TrialState.PRUNED, TrialPruned(nothing))
             else:
-                self._tell(trial, trial._last_values if result is None else result, None, None)
+                told = self._tell(trial, trial._last_values if result is None else result, None, None)
         finally:
             self._free()
-        self._after(trial.number)
+        if told:
+            self._after(trial.number)
 
     def pruned(self, trial: Trial) -> None:
         """The stopping rule's STOP was obeyed."""
@@ -383,7 +384,8 @@ class Loop:
             self.session.changed(trial)
         trial._last_values = [float(v) for v in values]
 
-    def _tell(self, trial: Trial, result: Any, state: TrialState | None, error: BaseException | None) -> None:
+    def _tell(self, trial: Trial, result: Any, state: TrialState | None, error: BaseException | None) -> bool:
+        """Record the end of a trial; whether it was still this worker's to tell."""
         values: list[Any] | None = None
         why = None
         if state is None:
@@ -399,8 +401,9 @@ class Loop:
             self.session.finish(trial, state, told, why)
         except StaleTrialError as stale:
             _logger.warning("%s", stale)
-            return
+            return False
         self._log_end(trial, state, told, why, error)
+        return True
 
     def _log_end(
         self, trial: Trial, state: TrialState, values: list[float] | None, why: str | None, error: BaseException | None
