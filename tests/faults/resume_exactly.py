@@ -31,9 +31,11 @@ SPACE = tunesmith.Space(
 
 
 def methods() -> list[str]:
-    """All samplers that need no arguments."""
+    """All samplers that need no arguments, and search a continuum."""
     found = []
     for name, kind in available().items():
+        if getattr(kind, "countable_only", False):
+            continue
         try:
             kind()
         except (TypeError, TunesmithError):
