@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +238,54 @@ class TestJudging:
         lease._measure()
         assert lease.expired(self.OTHER)  # its loop was over, and it has left a trial
         assert not lease.expired({k: v for k, v in self.OTHER.items() if k != "lease"})
+
+
+class TestHeartbeats:
+    """They go on whatever else happens in the process."""
+
+    def beats_during(self, study: Any, disturb: Callable[[], None]) -> list[float]:
+        """How old this process's heartbeat is, ten times within two leases."""
+        ages: list[float] = []
+
+        def objective(trial: Any) -> float:
+            disturb()
+            for _ in range(10):
+                time.sleep(0.1)
+                ages.append(study.storage.heartbeats(study._log.study)[study._session.worker["w"]])
+            return 0.0
+
+        study.optimize(objective, n_trials=1, lease=0.5)
+        return ages
+
+    def test_while_a_sampler_computes(self, disk: Place) -> None:
+        """It does so under the lock of the log, and may need longer than a lease."""
+        study = study_in(disk)
+        held, done = threading.Event(), threading.Event()
+
+        def propose() -> None:
+            with study._log.lock:
+                held.set()
+                done.wait(20)
+
+        thread = threading.Thread(target=propose)
+
+        def disturb() -> None:
+            thread.start()
+            assert held.wait(10)
+            threading.Timer(1.2, done.set).start()
+
+        assert max(self.beats_during(study, disturb)) < 0.3
+        thread.join()
+
+    def test_after_an_error_of_a_callback(self, disk: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        study = study_in(disk)
+
+        def fails(self: Any) -> None:
+            raise RuntimeError("of a user's callback")
+
+        assert (
+            max(self.beats_during(study, lambda: monkeypatch.setattr("tunesmith.study._loop.Loop._look", fails))) < 0.3
+        )
 
 
 class TestSigterm:

@@ -39,7 +39,8 @@ class Lease:
         log: of the study.
         worker: the ``worker`` event of this process.
         seconds: within which the others are to notice that this worker is gone.
-        look: called after each heartbeat, to give back what the dead have left.
+        look: called after each heartbeat under the log's lock, to give back what the dead have left. While others hold
+            that lock for long (a sampler that computes), it has to wait for the next one: the heart beats on.
     """
 
     def __init__(self, log: StudyLog, worker: Event, seconds: float, look: Callable[[], object]) -> None:
@@ -103,17 +104,23 @@ class Lease:
                 self._log.storage.end_heartbeat(self._log.study, worker)
 
     def _run(self) -> None:
-        while not self._over.wait(self.seconds / BEATS):
+        interval = self.seconds / BEATS
+        while not self._over.wait(interval):
             try:
                 self._measure()
                 self._log.storage.heartbeat(self._log.study, self._worker)
-                self._look()
+                lock = self._log.lock
+                if lock.acquire(timeout=interval / 2):
+                    try:
+                        self._look()
+                    finally:
+                        lock.release()
                 self._bury()
             except StudyNotFoundError:
                 return  # deleted; the loop will hear of it
-            except StorageInternalError as error:
+            except Exception as error:  # a store that is away, a user's callback: the next heartbeat must come
                 if not self._failing and not self._over.is_set():
-                    _logger.warning("A heartbeat failed, the next ones are tried: %s", error)
+                    _logger.warning("A heartbeat failed, the next ones are tried: %r", error)
                 self._failing = True
             else:
                 self._failing = False

@@ -70,25 +70,30 @@ class Loop:
     def opened(self) -> Iterator[None]:
         """While trials may be taken: before it and after it, what dead workers (and this loop) left is released."""
         session = self.session
-        with session.log.lock:  # held over the sweep, or it could release what another loop has just claimed
-            session.loops += 1
-            session.attempts = self.settings.attempts
-            try:
-                self._begin_lease()
-                sweep(session, own=session.loops == 1)
-            except BaseException:
-                session.loops -= 1
-                self._end_lease()
-                raise
+        try:
+            with session.log.lock:  # held over the sweep, or it could release what another loop has just claimed
+                session.loops += 1
+                try:
+                    session.attempts = self.settings.attempts
+                    self._begin_lease()
+                    sweep(session, own=session.loops == 1)
+                except BaseException:
+                    session.loops -= 1
+                    raise
+        except BaseException:
+            self._end_lease()
+            raise
         try:
             yield
         finally:
-            with session.log.lock:
-                session.loops -= 1
-                last = session.loops == 0
-                if last:
-                    sweep(session, own=True)
-            self._end_lease()
+            try:
+                with session.log.lock:
+                    session.loops -= 1
+                    last = session.loops == 0
+                    if last:
+                        sweep(session, own=True)
+            finally:
+                self._end_lease()
             if last:
                 if not self.settings.keep_paused:
                     self._paused.end()

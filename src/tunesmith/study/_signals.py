@@ -55,11 +55,11 @@ class Terminator:
         if self.called:
             return
         self.called = True
-        _logger.warning("SIGTERM: the trials that run are given back, and the process ends.")
         self._stop()
         threading.Thread(target=self._watch, name="tunesmith-sigterm", daemon=True).start()
 
     def _watch(self) -> None:
+        _logger.warning("SIGTERM: the trials that run are given back, and the process ends.")  # no handler may write
         if self._ended.wait(PATIENCE):
             return
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)  # wakes it from a sleep, too
