@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,29 @@ class Place:
 def study_in(place: Place, **options: Any) -> tunesmith.Study:
     """A handle on the study ``s`` of a store, made if there is none."""
     return tunesmith.create_study(study_name="s", storage=place.open(), load_if_exists=True, **options)
+
+
+def spawning(script: str, url: str) -> Iterator[Any]:
+    """For a fixture: starts jobs of a script on a store (``script JOB URL ...``); what is left at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(job: str, *arguments: Any) -> subprocess.Popen[str]:
+        command = [sys.executable, script, job, url, *map(str, arguments)]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def first_line(process: subprocess.Popen[str]) -> list[str]:
+    """The words that a job says first."""
+    assert process.stdout is not None
+    return process.stdout.readline().split()
 
 
 plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.helpers import Place, study_in
+from core.helpers import Place, first_line, spawning, study_in
 
 import tunesmith
 from tunesmith.distributions import Float
@@ -35,31 +33,9 @@ WORKER = str(Path(__file__).with_name("lease_worker.py"))
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
 
 
-def spawning(url: str) -> Iterator[Any]:
-    """Start jobs of ``lease_worker`` on a store; what is left at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(job: str, *arguments: Any) -> subprocess.Popen[str]:
-        command = [sys.executable, WORKER, job, url, *map(str, arguments)]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-
-
 @pytest.fixture
 def spawn(disk: Place) -> Iterator[Any]:
-    yield from spawning(str(disk.url))
-
-
-def first_line(process: subprocess.Popen[str]) -> list[str]:
-    assert process.stdout is not None
-    return process.stdout.readline().split()
+    yield from spawning(WORKER, str(disk.url))
 
 
 def quick(trial: Any) -> float:
@@ -400,7 +376,7 @@ class TestOptunasCallback:
 
     @pytest.fixture
     def spawn(self, tmp_path: Path) -> Iterator[Any]:
-        yield from spawning(f"sqlite:///{tmp_path}/log.db")
+        yield from spawning(WORKER, f"sqlite:///{tmp_path}/log.db")
 
     def test_a_new_number(self, tmp_path: Path, spawn: Any) -> None:
         tunesmith.create_study(study_name="s", storage=f"sqlite:///{tmp_path}/log.db", space={"x": Float(0, 1)})

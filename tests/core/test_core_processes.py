@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.helpers import Place, study_in
+from core.helpers import Place, first_line, spawning, study_in
 from core.process_worker import OneAtATime, objective
 
 import tunesmith
@@ -28,31 +27,13 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this sys
 
 @pytest.fixture
 def spawn(disk: Place) -> Iterator[Any]:
-    """Start a job of ``process_worker`` on the store; what is left at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(job: str, *arguments: Any) -> subprocess.Popen[str]:
-        command = [sys.executable, WORKER, job, str(disk.url), *map(str, arguments)]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+    yield from spawning(WORKER, str(disk.url))
 
 
 def lines(process: subprocess.Popen[str]) -> list[str]:
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     return output.split("\n")[:-1]
-
-
-def first_line(process: subprocess.Popen[str]) -> list[str]:
-    assert process.stdout is not None
-    return process.stdout.readline().split()
 
 
 def without_kills(n: int) -> list[tuple[int, dict[str, Any], float]]:

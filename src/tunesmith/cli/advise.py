@@ -78,16 +78,9 @@ def _show(found: Advice, jobs: int) -> None:
         rows.append(("Method", f"{stage.method}{arguments}{since}: {stage.reason}"))
     rows.append(("Trials", f"{found.trials}: {found.trials_reason}."))
     if found.seconds is not None:
-        rows.append(("Time", f"{_duration(found.seconds)}, {jobs} at a time."))
+        rows.append(("Time", f"{output.duration(found.seconds)}, {jobs} at a time."))
     rows.append(("Stops", f"{found.pruner}: {found.pruner_reason}."))
     rows += [("Mind", warning) for warning in found.warnings]
     output.pairs(rows)
     output.line()
     output.line(f'create_study(sampler="auto", pruner="{found.pruner}", budget={found.trials}) does this.')
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"

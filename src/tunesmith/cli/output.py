@@ -53,6 +53,21 @@ def tidy(width: int | None = None) -> Iterator[Console]:
     raw("".join(text.rstrip() + "\n" for text in captured.get().splitlines()))
 
 
+def duration(seconds: float) -> str:
+    """A time for people to guess from: ``5 seconds``, ``2.5 hours``."""
+    for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def clock(seconds: float) -> str:
+    """A time that runs: ``2:13``, ``1:02:13``."""
+    hours, rest = divmod(max(round(seconds), 0), 3600)
+    minutes = f"{rest // 60:02d}:{rest % 60:02d}"
+    return f"{hours}:{minutes}" if hours else minutes.removeprefix("0")
+
+
 def line(text: str = "") -> None:
     """A line of plain text."""
     print(clean(text), flush=True)

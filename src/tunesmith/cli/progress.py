@@ -92,10 +92,7 @@ class Tally:
         gained = self.fraction_done - self._first
         if gained < 0.5 or self.done >= self.total:
             return ""
-        seconds = round(self.seconds / gained * (self.total - self.fraction_done))
-        hours, rest = divmod(max(seconds, 0), 3600)
-        clock = f"{rest // 60:02d}:{rest % 60:02d}"
-        return f"{hours}:{clock} left" if hours else f"{clock.removeprefix('0')} left"
+        return f"{output.clock(self.seconds / gained * (self.total - self.fraction_done))} left"
 
     def summary(self) -> str:
         """``52/108 trials  3.4 it/s  2:13 left``."""

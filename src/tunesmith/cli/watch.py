@@ -11,6 +11,7 @@ import typer
 
 from tunesmith.cli import options, output
 from tunesmith.cli.inputs import load_study, open_storage
+from tunesmith.cli.progress import PLAIN_SECONDS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 #: Seconds over which reports and trials are counted for a rate.
 WINDOW = 60.0
-#: Seconds between lines where standard output is no terminal.
-PLAIN_SECONDS = 10.0
 _BAR_WIDTH = 30
 
 
@@ -173,7 +172,7 @@ def _summary(pace: Pace) -> str:
     if pace.trials:
         parts.append(f"{pace.trials * 60:.3g} trials/min")
     if pace.left is not None:
-        parts.append(f"{_duration(pace.left)} left")
+        parts.append(f"{output.clock(pace.left)} left")
     if moment.best is not None:
         parts.append(f"best {moment.best:.6g}")
     return "  ".join(parts)
@@ -211,7 +210,7 @@ def _picture(name: str, pace: Pace) -> RenderableType:
 def _rows(worker: WorkerInfo, now: float) -> list[list[str]]:
     """A row for each trial that runs, one for a worker that has none; paused ones are counted."""
     who = f"{worker.host}:{worker.pid}"
-    heard = "" if worker.silent is None else f"{_duration(worker.silent)} ago"
+    heard = "" if worker.silent is None else f"{output.duration(worker.silent)} ago"
     notes = []
     if worker.dead or (worker.silent is not None and worker.lease is not None and worker.silent > worker.lease):
         notes.append("dead")
@@ -223,17 +222,8 @@ def _rows(worker: WorkerInfo, now: float) -> list[list[str]]:
             again = [f"attempt {trial.attempt}"] if trial.attempt > 1 else []
             step = "" if trial.step is None else str(trial.step)
             value = "" if trial.value is None else f"{trial.value:.6g}"
-            since = _duration(max(0.0, now - trial.start / 1e6))
+            since = output.duration(max(0.0, now - trial.start / 1e6))
             rows.append([who, heard, str(trial.number), step, value, since, ", ".join([*notes, *again])])
             who = heard = ""
             notes = []
     return rows or [[who, heard, "-", "", "", "", ", ".join(notes)]]
-
-
-def _duration(seconds: float) -> str:
-    """``5 s``, ``3 min``, ``2.5 h``, ``4.0 d``."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.1f} d"
