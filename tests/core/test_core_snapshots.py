@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from core.helpers import Place, study_in
 from core.test_core_fold import some_events
 
 import tunesmith
-from tunesmith.distributions import Int
+from tunesmith.distributions import Float, Int
 from tunesmith.fold import Fold
 from tunesmith.numerics.streams import stream
 from tunesmith.records import frozen_trials
-from tunesmith.storages import BaseStorage, JournalFileBackend, JournalStorage
+from tunesmith.storages import BaseStorage, InMemoryStorage, JournalFileBackend, JournalStorage, RDBStorage
 from tunesmith.study import _log, _snapshots
 from tunesmith.study._log import StudyLog
 from tunesmith.study._snapshots import Snapshots, _nested, _plain
@@ -208,6 +209,58 @@ class TestOpening:
         assert _snapshots.folder_of(study.storage) is None
 
 
+class Server(InMemoryStorage):
+    """A place that is no file."""
+
+    persistent = True
+
+
+class TestOfAServer:
+    """They are on the machine of each worker, in its user's folder for caches."""
+
+    @pytest.fixture
+    def cache(self, often: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("TUNESMITH_CACHE", str(tmp_path / "cache"))
+        return tmp_path / "cache" / "snapshots"
+
+    def test_one_is_used(self, cache: Path) -> None:
+        study = busy(Server())
+        (path,) = cache.iterdir()
+        assert path.name == f"{study._log.study}.npz"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+        os.utime(path, (0, 0))
+        again = tunesmith.load_study(study_name="s", storage=study.storage)
+        assert again._log._kept
+        check_same(again._log.fold, refolded(study))
+        assert path.stat().st_mtime > 0  # so that it is known to be in use
+
+    def test_it_goes_with_its_study_or_when_nobody_uses_it(self, cache: Path) -> None:
+        study = busy(Server())
+        tunesmith.delete_study(study_name="s", storage=study.storage)
+        assert not cache.exists()
+        cache.mkdir()
+        for name, age in (("old.npz", _snapshots.UNUSED + 10), ("old.part", _snapshots.UNUSED + 10), ("new.npz", 10.0)):
+            (cache / name).touch()
+            os.utime(cache / name, (0, time.time() - age))
+        study = busy(Server())
+        assert sorted(os.listdir(cache)) == sorted(["new.npz", f"{study._log.study}.npz"])
+
+    @pytest.mark.parametrize("named", ["", "/proc/none"])
+    def test_no_cache(self, cache: Path, monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+        monkeypatch.setenv("TUNESMITH_CACHE", named)
+        study = busy(Server())
+        assert not cache.exists()
+        check_same(study._log.fold, refolded(study))
+
+    def test_a_database_in_memory_has_none(self, cache: Path) -> None:
+        study = busy(RDBStorage("sqlite://"))
+        assert not cache.exists()
+        trial = study.ask({"x": Float(0, 1)})
+        trial.save({"epoch": 1})
+        assert trial.load() == {"epoch": 1}
+
+
 class TestDoubt:
     """Whatever is wrong with a snapshot, the study is that of the log, and nobody hears of it."""
 
@@ -309,6 +362,33 @@ class TestDoubt:
         study = tunesmith.load_study(study_name="s", storage=store)
         study.set_user_attr("b", 2)
         assert study.user_attrs["b"] == 2
+
+    def test_of_two_writers_one_writes(self, snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_log, "SNAPSHOT_AFTER", 10)
+        one, other = self.opened(snapshot), self.opened(snapshot)
+        written: list[StudyLog] = []
+        write = Snapshots.write
+
+        def noted(self: Snapshots, fold: Fold, position: int) -> None:
+            written.append(one if self is one._snapshots else other)
+            write(self, fold, position)
+
+        monkeypatch.setattr(Snapshots, "write", noted)
+        for log in [one] * 5 + [other] * 6 + [one] * 5:
+            log.append([{"e": "attr", "k": "a", "v": 1}])
+        assert len(written) == 1
+        self.check(snapshot, used=True)
+
+    def test_one_of_another_log_is_replaced(self, snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Although it claims to have seen more."""
+        monkeypatch.setattr(_log, "SNAPSHOT_AFTER", 2)
+        file = snapshot.parents[1] / "study.jsonl"
+        older = file.read_bytes().splitlines(keepends=True)
+        file.write_bytes(b"".join(older[:-20]))
+        log = self.opened(snapshot)
+        assert not log._kept
+        log.append([{"e": "attr", "k": "a", "v": 1}])
+        self.check(snapshot, used=True)
 
 
 def test_how_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

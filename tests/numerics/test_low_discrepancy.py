@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -15,7 +17,7 @@ from tunesmith.numerics.low_discrepancy import points
 
 @pytest.mark.parametrize("kind", ["sobol", "halton"])
 @pytest.mark.parametrize("scramble", [True, False])
-@pytest.mark.parametrize("dimension", [1, 3, 150, 700])
+@pytest.mark.parametrize("dimension", [1, 2, 3, 10, 53, 54, 150, 700])
 def test_random_access(kind: str, scramble: bool, dimension: int) -> None:
     """Any point in any order is what the sequence has there, across the blocks in which they are made."""
     index = np.array([700, 0, 513, 512, 511, 31, 32, 33, 700])
@@ -27,6 +29,22 @@ def test_random_access(kind: str, scramble: bool, dimension: int) -> None:
     np.testing.assert_array_equal(found, engine.random(1024)[index])
     assert found.shape == (9, dimension)
     assert ((found >= 0) & (found < 1)).all()
+
+
+@pytest.mark.parametrize("seed", [None, 0, 2**63])
+def test_far_out(seed: int | None) -> None:
+    """Our own Sobol' points use the last bits of their index as scipy's do."""
+    last = 2**30 - 64
+    engine = qmc.Sobol(7, scramble=seed is not None, seed=np.random.default_rng(seed)).fast_forward(last)
+    found = points("sobol", 7, np.arange(last, last + 64), scramble=seed is not None, seed=seed or 0)
+    np.testing.assert_array_equal(found, engine.random(64))
+
+
+def test_the_default_method_starts_quickly() -> None:
+    """Importing scipy.stats costs every process half a second."""
+    search = "s = tunesmith.create_study(); s.optimize(lambda t: t.suggest_float('x', 0, 1), n_trials=12)"
+    code = f"import sys, tunesmith; {search}; print('scipy.stats' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_caches_change_nothing_and_cannot_be_changed() -> None:

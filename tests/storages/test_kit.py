@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -36,7 +36,7 @@ from tunesmith.testing.storages import PersistenceKit, StorageKit
 class Sound(BaseStorage):
     """A folder with one file of lines for each study, and one for the list of studies; one lock for all."""
 
-    persistent: ClassVar[bool] = True
+    persistent = True
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,5 @@
-"""Points of low-discrepancy sequences by their index: Sobol' and Halton, plain or scrambled, from ``scipy.stats.qmc``.
+"""Points of low-discrepancy sequences by their index: Sobol' and Halton, plain or scrambled, those of
+``scipy.stats.qmc``. Sobol' points of few dimensions come from :mod:`tunesmith.numerics.sobol`, which are the same.
 
 Sobol' (1967), with the direction numbers of Joe and Kuo (2008: Constructing Sobol' sequences with better
 two-dimensional projections. SIAM J. Sci. Comput. 30, 2635-2654); Halton (1960). The scramblings are random linear
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.exceptions import InvalidValueError
+from tunesmith.numerics.sobol import MAX_DIMENSION, sobol
 from tunesmith.space import FloatArray
 
 KINDS = ("sobol", "halton")
@@ -71,15 +73,27 @@ def _block_size(dimension: int) -> int:
 @lru_cache(maxsize=16)
 def _block(kind: str, dimension: int, scramble: bool, seed: int, block: int) -> FloatArray:
     """Points ``block * size .. (block + 1) * size - 1``; a cache that may be cleared at any time."""
+    sequence, size = np.random.SeedSequence(seed), _block_size(dimension)
+    if kind == "sobol" and dimension <= MAX_DIMENSION:
+        (own,) = sequence.spawn(1)  # as scipy does
+        rng = np.random.Generator(np.random.PCG64(own)) if scramble else None
+        found = sobol(dimension, block * size + np.arange(size), rng)
+    else:
+        found = _scipys(kind, dimension, scramble, sequence, block * size, size)
+    found.flags.writeable = False
+    return found
+
+
+def _scipys(
+    kind: str, dimension: int, scramble: bool, sequence: np.random.SeedSequence, first: int, n: int
+) -> FloatArray:
     from scipy.stats import qmc  # slow to import, so only when it is needed
 
     engine_class: Any = qmc.Sobol if kind == "sobol" else qmc.Halton
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
     keyword = "rng" if "rng" in inspect.signature(engine_class).parameters else "seed"  # scipy 1.15 renamed it
+    rng = np.random.Generator(np.random.PCG64(sequence))
     engine = engine_class(dimension, scramble=scramble, **{keyword: rng})
-    size = _block_size(dimension)
-    if block:
-        engine.fast_forward(block * size)
-    found: FloatArray = engine.random(size)
-    found.flags.writeable = False
+    if first:
+        engine.fast_forward(first)
+    found: FloatArray = engine.random(n)
     return found

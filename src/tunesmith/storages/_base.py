@@ -69,8 +69,9 @@ class BaseStorage(abc.ABC):
     again). Messages show the value and the remedy.
     """
 
-    persistent: ClassVar[bool]
-    """Whether the records outlive the handle, so that others may open the same place."""
+    persistent: bool
+    """Whether the records outlive the handle, so that others may open the same place. The class says so, and a handle
+    where it is an exception (a database in memory)."""
 
     understands: ClassVar[str] = ""
     """The storage strings that :meth:`from_string` understands, for the message of those that nobody does."""

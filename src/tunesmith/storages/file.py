@@ -58,7 +58,7 @@ class JournalStorage(BaseStorage):
         log_storage: The file. One backend may be shared by several storages.
     """
 
-    persistent: ClassVar[bool] = True
+    persistent = True
     understands: ClassVar[str] = "a path ending in .jsonl (a log in one file)"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"durability": "power"})
 

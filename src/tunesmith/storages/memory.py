@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from tunesmith._forks import watch_forks
 from tunesmith.storages._base import BaseStorage, Record, StudyRecord
@@ -21,7 +21,7 @@ class InMemoryStorage(BaseStorage):
     Pickled or copied, it is a snapshot: the copy holds the records of that moment and is independent afterwards.
     """
 
-    persistent: ClassVar[bool] = False
+    persistent = False
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -69,7 +69,7 @@ class RDBStorage(BaseStorage):
         StorageInternalError: The database cannot be opened, is locked, or the disk is full.
     """
 
-    persistent: ClassVar[bool] = True
+    persistent = True
     understands: ClassVar[str] = "a sqlite:///, postgresql:// or mysql:// URL (a database)"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {}, {"durability": "power"}, {"database": "postgresql"}, {"database": "mysql"},
@@ -103,6 +103,7 @@ class RDBStorage(BaseStorage):
         self._engine_kwargs = dict(engine_kwargs or {})
         if kind == "sqlite":
             self._database: Database = SQLite(self.url, self._engine_kwargs, durability, patience)
+            self.persistent = self.file is not None
         else:
             from tunesmith.storages._server import Server  # not loaded by those who use SQLite
 

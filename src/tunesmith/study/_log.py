@@ -84,10 +84,15 @@ class StudyLog:
                 fates = self._take([events])
             else:
                 fates = self._take(self.storage.read(self.study, self.position), position)
-            if self.position - self._kept >= max(SNAPSHOT_AFTER, self._kept // 8):
-                self._kept = self.position
-                self._snapshots.write(self.fold, self.position)
+            if self._is_old(self._kept):
+                self._kept = self._snapshots.position()  # perhaps another worker's
+                if self._is_old(self._kept):
+                    self._kept = self.position
+                    self._snapshots.write(self.fold, self.position)
             return fates
+
+    def _is_old(self, snapshot: int) -> bool:
+        return self.position - snapshot >= max(SNAPSHOT_AFTER, snapshot // 8)
 
     def _take(self, records: list[list[Event]], wanted: int | None = None) -> list[bool]:
         """Fold records in order; return the fates in the one at position ``wanted`` (default: the last).

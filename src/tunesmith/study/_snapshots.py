@@ -1,4 +1,5 @@
-"""The state of a long study beside its log, so that it opens without reading all of it.
+"""The state of a long study beside its log, so that it opens without reading all of it; that of a study on a server, in
+each user's folder for caches.
 
 A snapshot is a cache: the log is the truth. It is used if this very code has written it (its key holds a hash of the
 modules that turn events into state), for this very log (it holds a hash of the last record that it has seen, which is
@@ -15,6 +16,7 @@ import hashlib
 import json
 import math
 import os
+import time
 import uuid
 from functools import lru_cache
 from pathlib import Path
@@ -36,20 +38,24 @@ from tunesmith import (
     space,
 )
 from tunesmith._choices import choice_from_json, choice_to_json
+from tunesmith._machine import cache_folder
 from tunesmith.events import Event
 from tunesmith.fold import Fold
 from tunesmith.storages import BaseStorage
 
 _logger = logging.get_logger("tunesmith.study")
-_FORMAT = 1
-_FIELDS = "fields"
+_FORMAT = 2
+_HEAD, _STATE = "head", "state"
+
+#: Seconds after which a snapshot that nobody has used leaves the folder for caches: a month.
+UNUSED = 30 * 86_400.0
 
 #: What decides which state a log leads to.
 _CODE = (_choices, _columns, _expressions, _table, distributions, events, fold, folded, open_trials, space)
 
 
 class Snapshots:
-    """The snapshot of one study; that of a study which lives in no file is nowhere.
+    """The snapshot of one study; that of a study in memory is nowhere.
 
     Args:
         storage, study: where the log is.
@@ -59,6 +65,19 @@ class Snapshots:
         self._storage, self._study = storage, study
         folder = folder_of(storage)
         self._path = None if folder is None else folder / f"{study}.npz"
+        self._void = -1  # the position of one that is of another log
+
+    def position(self) -> int:
+        """How many records the one that is there has seen, whoever wrote it; 0 if it is of no use."""
+        try:
+            if self._path is not None and self._path.exists():
+                with self._path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                    head = json.loads(archive[_HEAD].tobytes())
+                if head["key"] == _key() and head["position"] != self._void:
+                    return int(head["position"])
+        except Exception as error:
+            _logger.debug("The snapshot %s is of no use: %r", self._path, error)
+        return 0
 
     def read(self, registered: dict[str, Any]) -> tuple[Fold, int, list[list[Event]]] | None:
         """The state, the number of records it has seen, and the records since then; None if there is no good one.
@@ -70,20 +89,25 @@ class Snapshots:
             return None
         try:
             with self._path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                fields = json.loads(archive[_FIELDS].tobytes())
-                if fields["key"] != _key():
+                head = json.loads(archive[_HEAD].tobytes())
+                if head["key"] != _key():
                     return None
-                arrays = {name: archive[name] for name in archive.files if name != _FIELDS}
+                values = json.loads(archive[_STATE].tobytes())
+                arrays = {name: archive[name] for name in archive.files if name not in (_HEAD, _STATE)}
             state = Fold()
             state.registered = registered
-            state.load(_nested(fields["state"]), arrays)
-            position = int(fields["position"])
+            state.load(_nested(values), arrays)
+            position = int(head["position"])
         except Exception as error:  # whatever is wrong with it, the log has everything
             _logger.debug("The snapshot %s is not used: %r", self._path, error)
             return None
         records = self._storage.read(self._study, position - 1)
-        if not records or _digest(records[0]) != fields["record"]:
-            return None  # of another log: this one was put back from a copy
+        if not records or _digest(records[0]) != head["record"]:
+            self._void = position  # of another log: this one was put back from a copy
+            return None
+        if self._storage.file is None:
+            with contextlib.suppress(OSError):
+                os.utime(self._path)
         return state, position, records[1:]
 
     def write(self, state: Fold, position: int) -> None:
@@ -103,13 +127,20 @@ class Snapshots:
     def _write(self, path: Path, part: Path, state: Fold, position: int) -> None:
         last = self._storage.read(self._study, position - 1)[0]
         values, arrays = state.dump()
-        fields = {"key": _key(), "position": position, "record": _digest(last), "state": _plain(values)}
-        described = json.dumps(fields, allow_nan=False).encode()
-        entries: dict[str, Any] = {_FIELDS: np.frombuffer(described, np.uint8), **arrays}
-        mode = os.stat(str(self._storage.file)).st_mode & 0o666  # who may read the log may read this
-        with contextlib.suppress(FileExistsError):
-            path.parent.mkdir(0o700)
-            path.parent.chmod(mode | 0o300 | (mode & 0o444) >> 2)
+        entries: dict[str, Any] = {
+            _HEAD: _bytes({"key": _key(), "position": position, "record": _digest(last)}),
+            _STATE: _bytes(_plain(values)),
+            **arrays,
+        }
+        if self._storage.file is None:
+            mode = 0o600
+            path.parent.mkdir(0o700, parents=True, exist_ok=True)
+            _tidy(path.parent)
+        else:
+            mode = os.stat(self._storage.file).st_mode & 0o666  # who may read the log may read this
+            with contextlib.suppress(FileExistsError):
+                path.parent.mkdir(0o700)
+                path.parent.chmod(mode | 0o300 | (mode & 0o444) >> 2)
         with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             np.savez(file, **entries)
         part.chmod(mode)
@@ -126,8 +157,19 @@ class Snapshots:
 
 
 def folder_of(storage: BaseStorage) -> Path | None:
-    """Where the snapshots of a storage's studies are: beside its file."""
-    return None if storage.file is None else Path(f"{storage.file}.snapshots")
+    """Where the snapshots of a storage's studies are: beside its file; if it is a server, on this machine."""
+    if storage.file is not None:
+        return Path(f"{storage.file}.snapshots")
+    base = cache_folder() if storage.persistent else None
+    return None if base is None else base / "snapshots"
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what nobody has used for long; their studies may be gone from their servers."""
+    for path in [*folder.glob("*.npz"), *folder.glob("*.part")]:
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > UNUSED:
+                path.unlink()
 
 
 @lru_cache(maxsize=1)
@@ -144,6 +186,10 @@ def _key() -> str | None:
 
 def _digest(record: list[Event]) -> str:
     return hashlib.blake2b(json.dumps(record).encode(), digest_size=16).hexdigest()
+
+
+def _bytes(value: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.frombuffer(json.dumps(value, allow_nan=False).encode(), np.uint8)
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from tunesmith import logging
+from tunesmith._machine import cache_folder
 
 _logger = logging.get_logger("tunesmith.train")
 
@@ -65,9 +66,9 @@ class Remembered:
 
 
 def memory_file() -> Path | None:
-    """In the user's cache folder; ``TUNESMITH_LANES`` names another file, or "" for none."""
+    """In the folder for caches; ``TUNESMITH_LANES`` names another file, or "" for none."""
     named = os.environ.get("TUNESMITH_LANES")
     if named is not None:
         return Path(named) if named else None
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "tunesmith" / "lanes.jsonl"
+    folder = cache_folder()
+    return None if folder is None else folder / "lanes.jsonl"
