@@ -135,7 +135,7 @@ def job_exact(url: str, out: str, total: str, when: str = "never", appends: str 
     StudyLog.append = deadly  # type: ignore[method-assign]
     study = study_at(url)
     done = sum(t.state.is_finished() for t in study.get_trials(deepcopy=False))
-    study.optimize(exact_objective, n_trials=int(total) - done)
+    study.optimize(exact_objective, n_trials=int(total) - done, attempts=1000)  # the same trial may be hit often
 
 
 def exact_objective(trial: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tunesmith._plugins import classes_of, plugin_modules
@@ -42,7 +43,11 @@ NOT_SUPPORTED = ("redis", "mssql", "oracle")
 def discover() -> Iterator[type[BaseStorage]]:
     """The backend classes in this package, in alphabetical order of modules, each imported when its turn comes."""
     for name in plugin_modules(__name__):
-        yield from classes_of(importlib.import_module(f"{__name__}.{name}"), BaseStorage)
+        yield from _classes(importlib.import_module(f"{__name__}.{name}"))
+
+
+def _classes(module: ModuleType) -> list[type[BaseStorage]]:
+    return classes_of(module, BaseStorage)  # type: ignore[type-abstract]
 
 
 def get_storage(storage: str | BaseStorage | None) -> BaseStorage:
@@ -90,7 +95,7 @@ def __getattr__(name: str) -> Any:
             if found == "journal":  # which asks here
                 continue
             module = importlib.import_module(f"{__name__}.{found}")
-            if name in getattr(module, "__all__", ()) or name in {c.__name__ for c in classes_of(module, BaseStorage)}:
+            if name in getattr(module, "__all__", ()) or name in {c.__name__ for c in _classes(module)}:
                 return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

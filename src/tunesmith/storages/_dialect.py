@@ -24,7 +24,12 @@ class Failure(enum.Enum):
 
 
 class Session:
-    """A connection for as long as it is out of the pool, in the driver's autocommit mode."""
+    """A connection for as long as it is out of the pool, in the driver's autocommit mode.
+
+    Statements go to the driver itself, of which SQLAlchemy makes the connections. Through ``Connection.execute`` an
+    append took 515 us of processor time instead of 338 (466 through ``exec_driver_sql``), a look for new records 151
+    instead of 102, and a worker does both for every trial (medians of 7 x 300; PostgreSQL 15, psycopg 3, SQLAlchemy 2).
+    """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection

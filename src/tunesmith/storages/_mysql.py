@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tunesmith.exceptions import StorageInternalError
 from tunesmith.storages._common import Durability
 from tunesmith.storages._dialect import Dialect, Failure, Session
-from tunesmith.storages._server_tables import SIGNATURE, creation
+from tunesmith.storages._server_format import SIGNATURE
 
 # READ COMMITTED is enough: the UPDATE waits for the row's lock and goes on from the row as it is committed, and the
 # lock is held until this record is committed itself. So positions become visible in their order.
@@ -66,6 +66,8 @@ class MySQL(Dialect):
 
     def make(self, session: Session, dialect: sa.Dialect) -> None:
         """See :meth:`Dialect.make`. No transaction: MySQL commits after each CREATE TABLE."""
+        from tunesmith.storages._server_tables import creation
+
         ((granted,),) = session.query(_LOCK)
         try:
             for statement in creation(dialect):

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tunesmith.exceptions import StorageInternalError
 from tunesmith.storages._common import Durability
 from tunesmith.storages._dialect import Dialect, Failure, Session
-from tunesmith.storages._server_tables import SIGNATURE, creation
+from tunesmith.storages._server_format import SIGNATURE
 
 # READ COMMITTED is enough: the UPDATE waits for the row's lock and then goes on from the row as it is committed, and
 # the lock is held until this record is committed itself. So positions become visible in their order.
@@ -78,6 +78,8 @@ class PostgreSQL(Dialect):
 
     def make(self, session: Session, dialect: sa.Dialect) -> None:
         """See :meth:`Dialect.make`."""
+        from tunesmith.storages._server_tables import creation
+
         with session.transaction():
             session.query(_LOCK)
             for statement in creation(dialect):

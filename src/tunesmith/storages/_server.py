@@ -34,9 +34,7 @@ from tunesmith.storages._base import StudyRecord
 from tunesmith.storages._common import Durability, duplicated, is_closed, not_found, without_password
 from tunesmith.storages._database import LARGEST, Database, Rows
 from tunesmith.storages._dialect import Dialect, Failure, Session
-from tunesmith.storages._mysql import MySQL
-from tunesmith.storages._postgresql import PostgreSQL
-from tunesmith.storages._server_tables import check_format
+from tunesmith.storages._server_format import check_format
 from tunesmith.storages._urls import without_passwords
 
 _logger = logging.get_logger("tunesmith.storages")
@@ -46,7 +44,6 @@ T = TypeVar("T")
 PATIENCE = 120.0
 _LONGEST = 2.0  # seconds between two attempts
 
-_DIALECTS: dict[str, type[Dialect]] = {"postgresql": PostgreSQL, "mysql": MySQL}
 _ID = re.compile("[0-9a-f]{32}")
 
 _STUDIES = "SELECT uuid, name FROM tunesmith_studies ORDER BY id"
@@ -93,7 +90,7 @@ class Server(Database):
     def __init__(
         self, kind: str, url: sa.URL, engine_kwargs: Mapping[str, Any], durability: Durability, patience: float | None
     ) -> None:
-        self._dialect = _DIALECTS[kind]()
+        self._dialect = _dialect(kind)
         self.place = f"The {self._dialect.name} database {without_password(str(url))!r}"
         self._durability = durability
         self._patience = PATIENCE if patience is None else patience
@@ -351,6 +348,17 @@ class Server(Database):
         engine = getattr(self, "_engine", None)
         if engine is not None:
             engine.dispose()
+
+
+def _dialect(kind: str) -> Dialect:
+    """Only the one that is needed is imported."""
+    if kind == "postgresql":
+        from tunesmith.storages._postgresql import PostgreSQL
+
+        return PostgreSQL()
+    from tunesmith.storages._mysql import MySQL
+
+    return MySQL()
 
 
 # Connections inherited through fork, whose sockets are closed: their drivers must not close them again.

@@ -1,4 +1,4 @@
-"""The tables of a server's database, ``tunesmith_...``: making them, and recognising them.
+"""The tables of a server's database, ``tunesmith_...``, for who makes them: importing their types is slow.
 
 A server's database is often shared, so the names begin with what they belong to. A schema of its own would need the
 right to make one, and MySQL has none; who wants one gives it in the URL (``?options=-csearch_path=NAME``).
@@ -14,14 +14,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.schema import CreateTable
-
-from tunesmith.exceptions import NewerFormatError, NotALogError
-
-FORMAT = "tunesmith log"
-VERSION = 1
-
-#: The rows of the last table. They go in with one statement: another process may look between two.
-SIGNATURE = f"INTO tunesmith_meta (name, value) VALUES ('format', '{FORMAT}'), ('version', '{VERSION}')"
 
 _schema = sa.MetaData()
 _text = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
@@ -67,22 +59,3 @@ def creation(dialect: sa.Dialect) -> list[str]:
     """The statements that make the tables that are not there yet."""
     tables = _schema.tables.values()
     return [str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)) for table in tables]
-
-
-def check_format(meta: dict[str, str], place: str) -> None:
-    """Refuse tables of others, and those of a later version.
-
-    Args:
-        meta: what the last of the tables says.
-        place: what the database is called in messages.
-    """
-    version = meta.get("version", "")
-    if meta.get("format") != FORMAT or not version.isdecimal():
-        raise NotALogError(
-            f"{place} has a table tunesmith_meta that is not tunesmith's: it says {meta!r}. Use another database or "
-            "schema."
-        )
-    if int(version) > VERSION:
-        raise NewerFormatError(
-            f"{place} has format version {version}; this tunesmith reads up to {VERSION}. Upgrade tunesmith."
-        )
