@@ -12,7 +12,6 @@ import errno
 import os
 import random
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from crew import command
 
 from tunesmith.exceptions import StorageInternalError
 from tunesmith.storages import BaseStorage, JournalFileBackend, JournalStorage, RDBStorage, get_storage
+from tunesmith.testing._jobs import steps_of
 
 #: What the file log asks of the system.
 CALLS = ("open", "write", "fsync", "ftruncate", "pread", "stat", "fstat", "utime", "mkdir", "unlink")
@@ -95,7 +95,7 @@ def _fail(job: str, fault: str, k: int) -> str:
     """Do a job whose k-th system call goes wrong (or, in the middle, k-th write), and look at what is left."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         url = f"{folder}/log.jsonl"
-        study = _prepared(url)
+        study = prepared(url)
         if job == "append after a torn line":
             with open(url, "ab") as file:
                 file.write(b"012345")
@@ -104,24 +104,24 @@ def _fail(job: str, fault: str, k: int) -> str:
             child = os.fork()
             if child == 0:
                 with call.armed():
-                    _do(job.split()[0], url, study)
+                    do_job(job.split()[0], url, study)
                 os._exit(0)
             if os.waitpid(child, 0)[1] == 0:
                 return "not reached"
-            return _checked(url, study, None)
+            return checked(url, study, job, None)
         done: bool | None = None
         try:
             with call.armed():
-                _do(job.split()[0], url, study)
+                do_job(job.split()[0], url, study)
             done = True
         except StorageInternalError:
             done = False
         except Exception as error:
             return f"untyped {type(error).__name__}"
-        return _checked(url, study, done) if call.reached else "not reached"
+        return checked(url, study, job.split()[0], done) if call.reached else "not reached"
 
 
-def _prepared(url: str) -> str:
+def prepared(url: str) -> str:
     with get_storage(url) as storage:
         study = storage.create("study")
         for k in range(3):
@@ -129,9 +129,11 @@ def _prepared(url: str) -> str:
         return study
 
 
-def _do(job: str, url: str, study: str) -> None:
-    """One job on a handle of its own."""
-    with RDBStorage(url) if "://" in url else JournalStorage(JournalFileBackend(url, durability="power")) as storage:
+def do_job(job: str, url: str, study: str, durability: Any = "power") -> None:
+    """One job on a handle of its own; ``job`` is the first word of one of :data:`JOBS`."""
+    sqlite = "://" in url
+    backend = RDBStorage(url, durability=durability) if sqlite else JournalFileBackend(url, durability=durability)
+    with backend if isinstance(backend, RDBStorage) else JournalStorage(backend) as storage:
         jobs: dict[str, Callable[[], Any]] = {
             "open": storage.studies, "append": lambda: storage.append(study, [{"k": 3}]),
             "create": lambda: storage.create("new"), "delete": lambda: storage.delete(study),
@@ -140,7 +142,7 @@ def _do(job: str, url: str, study: str) -> None:
         jobs[job]()
 
 
-def _checked(url: str, study: str, done: bool | None) -> str:
+def checked(url: str, study: str, job: str, done: bool | None) -> str:
     """What another handle finds: all that was acknowledged, at most one thing more, and a log that goes on."""
     with get_storage(url) as storage:
         names = {found.id: found.name for found in storage.studies()}
@@ -148,10 +150,14 @@ def _checked(url: str, study: str, done: bool | None) -> str:
             records = storage.read(study)
             if records not in ([[{"k": k}] for k in range(3)], [[{"k": k}] for k in range(4)]):
                 return "records lost or changed"
+            if done and job == "append" and len(records) == 3:
+                return "acknowledged and lost"
             if storage.append(study, [{"k": "on"}]) != len(records) + 1:
                 return "does not go on"
         if set(names.values()) - {"study", "new"}:
             return "studies changed"
+        if done and job in ("create", "delete") and len(names) != {"create": 2, "delete": 0}[job]:
+            return "acknowledged and lost"
         return "intact, " + {None: "killed", True: "done all the same", False: "typed error"}[done]
 
 
@@ -159,32 +165,15 @@ def _kill_sqlite(job: str, where: float) -> str:
     """Kill the process at a fraction of the calls and returns of functions in a job on SQLite."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder, tempfile.TemporaryDirectory(dir=MEMORY) as other:
         urls = [f"sqlite:///{place}/log.db" for place in (folder, other)]
-        study, same = map(_prepared, urls)
-        steps = _steps(lambda: _do(job, urls[1], same), None)
+        study, same = map(prepared, urls)
+        steps = steps_of(lambda: do_job(job, urls[1], same, "process"))
         child = os.fork()
         if child == 0:
-            _steps(lambda: _do(job, urls[0], study), int(where * steps))
+            fatal = 1 + int(where * steps)
+            steps_of(lambda: do_job(job, urls[0], study, "process"), fatal, lambda: os._exit(9))
             os._exit(0)
         os.waitpid(child, 0)
-        return _checked(urls[0], study, None)
-
-
-def _steps(call: Callable[[], Any], last: int | None) -> int:
-    """Call, counting calls and returns of functions; the process ends at the last one, if given."""
-    count = 0
-
-    def step(*_: Any) -> None:
-        nonlocal count
-        count += 1
-        if last is not None and count > last:
-            os._exit(9)
-
-    sys.setprofile(step)
-    try:
-        call()
-    finally:
-        sys.setprofile(None)
-    return count
+        return checked(urls[0], study, job, None)
 
 
 def may_mount() -> bool:

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 import damage
+import failing_disk
 import failing_steps
 import first_starts
 import pytest
@@ -41,6 +43,16 @@ def test_failing_steps() -> None:
     assert result["file_log"]["intact, typed error"] > 50
     assert set(result["sqlite_killed"]) == {"intact, killed"}
     assert result["disks_wrong"] == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="how calls are made to fail is Linux's")
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_failing_disk() -> None:
+    """Also SQLite's own calls."""
+    found = failing_disk.run()["process"]
+    assert set(found["outcomes"]) <= {"intact, typed error", "intact, done all the same"}
+    assert found["outcomes"]["intact, typed error"] > 100
+    assert min(found["calls"].values()) > 10
 
 
 def test_many_writers(tmp_path: Path) -> None:
