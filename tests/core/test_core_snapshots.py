@@ -403,3 +403,20 @@ def test_how_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = np.diff([0, *written, study._log.position])
     assert (steps[:-1] >= 20).all()
     assert (steps[1:] <= np.maximum(20, np.array(written) // 8 + 1)).all()
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7])
+def test_a_log_is_read_in_pieces(chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it is opened, and when others have appended much between two appends."""
+    url = f"sqlite:///{tmp_path}/a.db"
+    study = busy(RDBStorage(url))
+    monkeypatch.setattr(_log, "CHUNK", chunk)
+    other = tunesmith.load_study(study_name="s", storage=url)
+    check_same(other._log.fold, refolded(study))
+    for i in range(8):
+        study.set_user_attr("a", i)
+    claim = {"e": "ask", "n": len(study._log.fold.where), "k": "w.1", "t": 1, "at": 0}
+    assert study._log.append([claim]) == [True]
+    late = [{"e": "attr", "k": "b", "v": 1}, {**claim, "k": "x.1"}]
+    assert other._log.append(late) == [True, False]  # its fates, not those of the records before it
+    check_same(other._log.fold, refolded(study))

@@ -140,14 +140,15 @@ class BaseStorage(abc.ABC):
         """
 
     @abc.abstractmethod
-    def read(self, study: str, after: int = 0) -> list[Record]:
-        """The records at positions ``after + 1``, ``after + 2``, ... up to the last one.
+    def read(self, study: str, after: int = 0, limit: int | None = None) -> list[Record]:
+        """The records at positions ``after + 1``, ``after + 2``, ..., all of them or the first ``limit``.
 
         Called before every trial, mostly with nothing new to find: that case should cost microseconds.
 
         Args:
             study: The study's id.
             after: How many records the caller has already, >= 0. More than there are gives ``[]``.
+            limit: How many to give at most, >= 1: a long log does not have to be in memory at once.
 
         Raises:
             StudyNotFoundError: No study has that id, or not any more.

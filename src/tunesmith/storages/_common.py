@@ -108,10 +108,12 @@ def check_patience(patience: float | None) -> None:
         raise InvalidValueError(f"patience must be a number of seconds, at least 0, not {patience!r}.")
 
 
-def check_after(after: int) -> None:
-    """Refuse a negative number of known records."""
+def check_range(after: int, limit: int | None) -> None:
+    """Refuse a negative number of known records, and a limit that lets nothing through."""
     if after < 0:
         raise InvalidValueError(f"after counts the records already read and must be >= 0, not {after!r}.")
+    if limit is not None and limit < 1:
+        raise InvalidValueError(f"limit must be at least 1, or None for all records, not {limit!r}.")
 
 
 _SECRETS = (

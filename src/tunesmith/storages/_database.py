@@ -12,6 +12,11 @@ Rows = list[tuple[int, str]]
 LARGEST = (1 << 63) - 1
 
 
+def last_of(after: int, limit: int | None) -> int:
+    """The last position of a range."""
+    return LARGEST if limit is None else min(after + limit, LARGEST)
+
+
 class Database(abc.ABC):
     """One database of one kind. Arguments were checked, and studies are named by their ids.
 
@@ -37,8 +42,8 @@ class Database(abc.ABC):
         """Remove all rows of a study."""
 
     @abc.abstractmethod
-    def read(self, study: str, after: int) -> Rows:
-        """Positions and texts behind a position, as they are stored, in order."""
+    def read(self, study: str, after: int, last: int) -> Rows:
+        """Positions and texts, as they are stored, in order, of the positions from ``after + 1`` to ``last``."""
 
     @abc.abstractmethod
     def append(self, study: str, text: str) -> int:

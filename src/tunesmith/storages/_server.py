@@ -62,7 +62,7 @@ _DELETE = (
 # sorted anyway, and MySQL, asked for it, copies them into a table on disk.
 _READ = (
     "SELECT r.position, r.events FROM tunesmith_studies s LEFT JOIN tunesmith_records r "
-    "ON r.study = s.id AND r.position > %(after)s WHERE s.uuid = %(study)s"
+    "ON r.study = s.id AND r.position > %(after)s AND r.position <= %(last)s WHERE s.uuid = %(study)s"
 )
 _BEAT = (
     "INSERT INTO tunesmith_heartbeats (study, worker, beat) "
@@ -159,9 +159,9 @@ class Server(Database):
 
         self._persist(attempt)
 
-    def read(self, study: str, after: int) -> Rows:
+    def read(self, study: str, after: int, last: int) -> Rows:
         """See :class:`Database`."""
-        values = {"study": _known(study), "after": min(after, LARGEST)}
+        values = {"study": _known(study), "after": min(after, LARGEST), "last": last}
         rows = self._persist(lambda session: session.query(_READ, values))
         if not rows:
             raise not_found(study)

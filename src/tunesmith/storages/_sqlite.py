@@ -69,7 +69,8 @@ _APPEND = (
 # One row with NULLs when there is nothing new, none at all when there is no such study.
 _READ = (
     "SELECT records.position, records.events, records.crc, studies.id, studies.last FROM studies LEFT JOIN records "
-    "ON records.study = studies.id AND records.position > ? WHERE studies.uuid = ? ORDER BY records.position"
+    "ON records.study = studies.id AND records.position > ? AND records.position <= ? WHERE studies.uuid = ? "
+    "ORDER BY records.position"
 )
 _READ_VERSION_1 = _READ.replace("records.crc", "NULL").replace("studies.last", "NULL")
 _READ_BYTES = (
@@ -185,22 +186,25 @@ class SQLite(Database):
                 connection.execute(table.delete().where(table.c.study == number))
             connection.execute(studies_table.delete().where(studies_table.c.id == number))
 
-    def read(self, study: str, after: int) -> Rows:
+    def read(self, study: str, after: int, last: int) -> Rows:
         """See :class:`Database`."""
         with self._lock:
             try:
                 self._ready()
-                rows, _ = self._run(_READ_VERSION_1 if self._version == 1 else _READ, (min(after, LARGEST), study))
+                statement = _READ_VERSION_1 if self._version == 1 else _READ
+                rows, _ = self._run(statement, (min(after, LARGEST), last, study))
             except (sqlite3.Error, UnicodeDecodeError) as error:
                 if is_not_text(error):
                     raise damaged(self.place, study, self._find_bytes(study)) from error
                 raise translate(error, self.place) from error
         if not rows:
             raise not_found(study)
-        position, text, _, _, last = rows[-1]
+        position, text, _, _, appended = rows[-1]
         nothing = position is None and text is None
-        if last is not None and (type(last) is not int or (last > after if nothing else last != position)):
-            raise damaged(self.place, study, f"it has {last!r} records, of which the last ones are missing")
+        if appended is not None and (
+            type(appended) is not int or (appended > after if nothing else min(appended, last) != position)
+        ):
+            raise damaged(self.place, study, f"it has {appended!r} records, of which the last ones are missing")
         if nothing:
             return []
         checked = []

@@ -32,7 +32,7 @@ from typing import Any, ClassVar
 from tunesmith._forks import watch_forks
 from tunesmith.exceptions import InvalidTypeError, LogDamagedError
 from tunesmith.storages._base import BaseStorage, Record, StudyRecord
-from tunesmith.storages._common import check_after, check_name, check_worker, decode, duplicated, encode, not_found
+from tunesmith.storages._common import check_name, check_range, check_worker, decode, duplicated, encode, not_found
 from tunesmith.storages._heartbeats import Heartbeats
 from tunesmith.storages._logfile import HEADER, JournalFileBackend, seal
 
@@ -129,15 +129,15 @@ class JournalStorage(BaseStorage):
                 self._backend.release()
         self._heartbeats.forget(study)
 
-    def read(self, study: str, after: int = 0) -> list[Record]:
+    def read(self, study: str, after: int = 0, limit: int | None = None) -> list[Record]:
         """See :meth:`BaseStorage.read`."""
         with self._backend.mutex:
             self._catch_up()
             spans = self._find(study).spans
             if 2 * after >= len(spans):
                 return []
-            check_after(after)
-            spans = spans[2 * after :]
+            check_range(after, limit)
+            spans = spans[2 * after : None if limit is None else 2 * (after + limit)]
             groups = list(self._backend.fetch(spans))
         records: list[Record] = []
         for lines in groups:

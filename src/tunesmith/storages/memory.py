@@ -10,7 +10,7 @@ from typing import Any
 
 from tunesmith._forks import watch_forks
 from tunesmith.storages._base import BaseStorage, Record, StudyRecord
-from tunesmith.storages._common import check_after, check_name, check_worker, duplicated, not_found
+from tunesmith.storages._common import check_name, check_range, check_worker, duplicated, not_found
 
 
 class InMemoryStorage(BaseStorage):
@@ -58,7 +58,7 @@ class InMemoryStorage(BaseStorage):
                 raise not_found(study)
             del self._names[study], self._records[study], self._beats[study]
 
-    def read(self, study: str, after: int = 0) -> list[Record]:
+    def read(self, study: str, after: int = 0, limit: int | None = None) -> list[Record]:
         """See :meth:`BaseStorage.read`. The events are shared with the log: do not change them."""
         try:
             records = self._records[study]
@@ -66,8 +66,8 @@ class InMemoryStorage(BaseStorage):
             raise not_found(study) from None
         if after == len(records):
             return []
-        check_after(after)
-        return records[after:]
+        check_range(after, limit)
+        return records[after : None if limit is None else after + limit]
 
     def append(self, study: str, events: Record) -> int:
         """See :meth:`BaseStorage.append`. The events are kept, not copied: do not change them afterwards."""

@@ -19,16 +19,16 @@ from tunesmith.exceptions import InvalidTypeError
 from tunesmith.storages._base import BaseStorage, Record, StudyRecord
 from tunesmith.storages._common import (
     Durability,
-    check_after,
     check_durability,
     check_name,
     check_patience,
+    check_range,
     check_worker,
     damaged,
     decode,
     encode,
 )
-from tunesmith.storages._database import Database
+from tunesmith.storages._database import Database, last_of
 from tunesmith.storages._sqlite import SQLite
 from tunesmith.storages._urls import is_url, parse_url
 
@@ -150,10 +150,10 @@ class RDBStorage(BaseStorage):
         """See :meth:`BaseStorage.delete`."""
         self._database.delete(study)
 
-    def read(self, study: str, after: int = 0) -> list[Record]:
+    def read(self, study: str, after: int = 0, limit: int | None = None) -> list[Record]:
         """See :meth:`BaseStorage.read`."""
-        check_after(after)
-        rows = self._database.read(study, after)
+        check_range(after, limit)
+        rows = self._database.read(study, after, last_of(after, limit))
         if not rows:
             return []
         if rows[0][0] != after + 1 or rows[-1][0] != after + len(rows):

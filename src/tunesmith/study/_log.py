@@ -11,6 +11,9 @@ from tunesmith.fold import Fold
 from tunesmith.storages import BaseStorage
 from tunesmith.study._snapshots import Snapshots
 
+#: Records that are read at once: of a long log there is no more in memory than this, beside what has become of it.
+CHUNK = 20_000
+
 #: A writer keeps a snapshot after so many records, and again when there are an eighth more: so opening reads little
 #: of a log of any length, and the snapshots of its life cost as much as nine of the last one.
 SNAPSHOT_AFTER = 20_000
@@ -54,22 +57,29 @@ class StudyLog:
             if self._broken:
                 self._restart()
             if self.position:
-                records = self.storage.read(self.study, self.position)
-                if records:
-                    self._take(records)
+                self._catch_up()
                 return
             with paused(WORTH):  # the first read may be the whole log
                 self._open()
+                self._catch_up()
 
     def _open(self) -> None:
         found = self._snapshots.read(self.fold.registered)
-        if found is None:
-            self._take(self.storage.read(self.study, 0))
-            return
-        self._broken = True
-        self.fold, self.position, newer = found
-        self._kept = self.position
-        self._take(newer)
+        if found is not None:
+            self._broken = True
+            self.fold, self.position = found
+            self._kept = self.position
+            self._broken = False
+
+    def _catch_up(self, wanted: int | None = None) -> list[bool]:
+        """Fold what is new; return the fates in the record at position ``wanted``."""
+        fates: list[bool] = []
+        while True:
+            records = self.storage.read(self.study, self.position, CHUNK)
+            if records:
+                fates += self._take(records, wanted)
+            if len(records) < CHUNK:
+                return fates
 
     def append(self, events: list[Event]) -> list[bool]:
         """Append one record and return, event by event, whether it was valid.
@@ -83,7 +93,7 @@ class StudyLog:
             if position == self.position + 1:
                 fates = self._take([events])
             else:
-                fates = self._take(self.storage.read(self.study, self.position), position)
+                fates = self._catch_up(position)
             if self._is_old(self._kept):
                 self._kept = self._snapshots.position()  # perhaps another worker's
                 if self._is_old(self._kept):
@@ -95,7 +105,7 @@ class StudyLog:
         return self.position - snapshot >= max(SNAPSHOT_AFTER, snapshot // 8)
 
     def _take(self, records: list[list[Event]], wanted: int | None = None) -> list[bool]:
-        """Fold records in order; return the fates in the one at position ``wanted`` (default: the last).
+        """Fold records in order; return the fates in the one at position ``wanted`` (default: the last), if it is here.
 
         An interrupt (Ctrl-C) may come between any two instructions. Half a record must not count, nor a record twice,
         so the fold counts as broken until the position is that of what it holds; a broken one is made anew.

@@ -79,8 +79,8 @@ class Snapshots:
             _logger.debug("The snapshot %s is of no use: %r", self._path, error)
         return 0
 
-    def read(self, registered: dict[str, Any]) -> tuple[Fold, int, list[list[Event]]] | None:
-        """The state, the number of records it has seen, and the records since then; None if there is no good one.
+    def read(self, registered: dict[str, Any]) -> tuple[Fold, int] | None:
+        """The state, and the number of records it has seen; None if there is no good one.
 
         Args:
             registered: the caller's own spaces, as :class:`Fold` has them.
@@ -101,14 +101,14 @@ class Snapshots:
         except Exception as error:  # whatever is wrong with it, the log has everything
             _logger.debug("The snapshot %s is not used: %r", self._path, error)
             return None
-        records = self._storage.read(self._study, position - 1)
+        records = self._storage.read(self._study, position - 1, 1)
         if not records or _digest(records[0]) != head["record"]:
             self._void = position  # of another log: this one was put back from a copy
             return None
         if self._storage.file is None:
             with contextlib.suppress(OSError):
                 os.utime(self._path)
-        return state, position, records[1:]
+        return state, position
 
     def write(self, state: Fold, position: int) -> None:
         """Keep the state after so many records; without one, if that is not possible, the log is read from its
@@ -125,7 +125,7 @@ class Snapshots:
                 part.unlink()
 
     def _write(self, path: Path, part: Path, state: Fold, position: int) -> None:
-        last = self._storage.read(self._study, position - 1)[0]
+        (last,) = self._storage.read(self._study, position - 1, 1)
         values, arrays = state.dump()
         entries: dict[str, Any] = {
             _HEAD: _bytes({"key": _key(), "position": position, "record": _digest(last)}),
