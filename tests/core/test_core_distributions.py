@@ -318,6 +318,13 @@ class Colour(enum.Enum):
     RED = 1
 
 
+class Plain:
+    """Its name is its address."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+
 class TestOpaqueChoices:
     def test_warned_about_and_kept_by_name(self) -> None:
         with pytest.warns(UserWarning, match="keeps only its name"):
@@ -330,6 +337,19 @@ class TestOpaqueChoices:
         assert hash(again) == hash(dist)
         assert dist.contains(again.choices[0])
         assert again.contains(Red)
+
+    @pytest.mark.filterwarnings("ignore:The choice")
+    def test_a_copy_keeps_the_names_of_the_original(self) -> None:
+        """Elsewhere its objects have other addresses; it is the same distribution all the same, and finds them."""
+        dist = Categorical([Plain(1), (Plain(2), "x"), Plain(3), 1, 1.0, True, math.nan])
+        for again in (pickle.loads(pickle.dumps(dist)), copy.deepcopy(dist)):
+            assert again == dist
+            assert hash(again) == hash(dist)
+            assert distribution_to_json(again) == distribution_to_json(dist)
+            assert [choice.value for choice in (again.choices[0], again.choices[1][0], again.choices[2])] == [1, 2, 3]
+            assert again.choices[0] is not dist.choices[0]
+            assert [again._find(choice) for choice in again.choices] == list(range(7))
+            assert [again._find(choice) for choice in dist.choices] == list(range(7))
 
     def test_objects_whose_equality_is_odd(self) -> None:
         class Odd:

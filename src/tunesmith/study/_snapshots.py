@@ -177,8 +177,9 @@ def _key() -> str | None:
     """A hash of the code; None where it cannot be read."""
     digest = hashlib.blake2b(str(_FORMAT).encode(), digest_size=16)
     try:
-        for module in _CODE:
-            digest.update(Path(str(module.__file__)).read_bytes())
+        for file in map(Path, [str(module.__file__) for module in _CODE]):
+            for part in sorted(file.parent.glob("*.py")) if file.name == "__init__.py" else [file]:
+                digest.update(part.read_bytes())
     except OSError:
         return None
     return digest.hexdigest()

@@ -42,6 +42,24 @@ def sized(k: int) -> list[dict[str, Any]]:
     return [{"k": k, "padding": random.Random(k).randbytes(300_000 if k % 3 == 2 else 10).hex()}]
 
 
+def steps_of(call: Callable[[], Any], at: int = 0, then: Callable[[], None] = lambda: None) -> int:
+    """Call, and count the calls and returns of functions in it; do something at one of them, if told to."""
+    count = 0
+
+    def step(*_: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == at:
+            then()
+
+    sys.setprofile(step)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
 def _wait(message: str) -> None:
     """Say where we are, and wait for a line, so that several processes go on in the same moment."""
     print(message, flush=True)
@@ -147,7 +165,7 @@ def _fork_inside_an_append(store: BaseStorage, study: str, patience: int) -> int
     Returns:
         The number of points.
     """
-    steps = _steps(lambda: store.append(study, [{"who": "stopped"}]))
+    steps = steps_of(lambda: store.append(study, [{"who": "stopped"}]))
     points = sorted({1 + steps * k // _POINTS for k in range(_POINTS)})
     for point in points:
         reached, go = threading.Event(), threading.Event()
@@ -157,7 +175,7 @@ def _fork_inside_an_append(store: BaseStorage, study: str, patience: int) -> int
                 reached.set()
                 go.wait(0.1)  # not for ever: the fork itself may wait for a lock that is held here
 
-            _steps(lambda: store.append(study, [{"who": "stopped"}]), point, stop)
+            steps_of(lambda: store.append(study, [{"who": "stopped"}]), point, stop)
             reached.set()
 
         thread = threading.Thread(target=write)
@@ -177,21 +195,3 @@ def _fork_inside_an_append(store: BaseStorage, study: str, patience: int) -> int
                 f"ended with status {status} (14: it was stuck, perhaps waiting for a lock of that thread)"
             )
     return len(points)
-
-
-def _steps(call: Callable[[], Any], at: int = 0, then: Callable[[], None] = lambda: None) -> int:
-    """Call, counting the calls and returns of functions in it, and do something at one of them."""
-    count = 0
-
-    def step(*_: Any) -> None:
-        nonlocal count
-        count += 1
-        if count == at:
-            then()
-
-    sys.setprofile(step)
-    try:
-        call()
-    finally:
-        sys.setprofile(None)
-    return count

@@ -28,14 +28,12 @@ from tunesmith.exceptions import (
     StudyNotFoundError,
 )
 from tunesmith.storages import BaseStorage, StudyRecord
-from tunesmith.testing._places import Backend, Kit, Place, check_shares
+from tunesmith.testing._heartbeats import NOBODY, Heartbeats, SharedHeartbeats
+from tunesmith.testing._places import Backend, Place, check_shares
 from tunesmith.testing._sharing import Sharing
 
-_NOBODY = "0" * 32  # an id that no study has
-_CLOCK = 0.1  # seconds that a clock may be coarse by: a server counts in whole ticks, a file system in the kernel's
 
-
-class StorageKit(Kit):
+class StorageKit(Heartbeats):
     """What holds for every backend."""
 
     def test_positions_count_from_one(self, store: BaseStorage) -> None:
@@ -54,9 +52,14 @@ class StorageKit(Kit):
             store.append(study, record)
         for after in range(11):
             assert store.read(study, after) == records[after:]
+            for limit in (1, 3, 10, 10**30):
+                assert store.read(study, after, limit) == records[after : after + limit]
         assert store.read(study, 11) == store.read(study, 10**30) == []
         with pytest.raises(InvalidValueError, match="-1"):
             store.read(study, -1)
+        for limit in (0, -2):
+            with pytest.raises(InvalidValueError, match=str(limit)):
+                store.read(study, 0, limit)
 
     def test_what_read_returns_is_the_callers(self, store: BaseStorage) -> None:
         """Changing the list of records, or the list that was appended, does not change the log."""
@@ -109,7 +112,7 @@ class StorageKit(Kit):
         study = store.create("study")
         store.append(study, [{"k": 1}])
         store.delete(study)
-        for missing in (study, _NOBODY, "study", ""):
+        for missing in (study, NOBODY, "study", ""):
             calls: list[Callable[[], Any]] = [
                 lambda m=missing: store.read(m),  # type: ignore[misc]
                 lambda m=missing: store.read(m, 5),  # type: ignore[misc]
@@ -239,60 +242,6 @@ class StorageKit(Kit):
         assert store.studies() == [StudyRecord(other, "other")]
         assert store.append(other, [{"k": 1}]) == 1
 
-    def test_heartbeats(self, store: BaseStorage) -> None:
-        """Each worker of each study has an age, which begins anew with every heartbeat; no position is taken."""
-        one, two = store.create("one"), store.create("two")
-        assert store.heartbeats(one) == {}
-        began = time.monotonic()
-        store.heartbeat(one, "a1")
-        store.heartbeat(one, "b" * 64)
-        store.heartbeat(two, "a1")
-        time.sleep(0.3)
-        store.heartbeat(one, "a1")
-        again = time.monotonic()
-        ages = store.heartbeats(one)
-        assert set(ages) == {"a1", "b" * 64}
-        assert 0 <= ages["a1"] <= time.monotonic() - again + _CLOCK
-        assert 0.3 - _CLOCK <= ages["b" * 64] <= time.monotonic() - began + _CLOCK
-        assert set(store.heartbeats(two)) == {"a1"}
-        assert store.read(one) == []
-        assert store.append(one, []) == 1
-
-    def test_heartbeats_end(self, store: BaseStorage) -> None:
-        """A worker that has ended is forgotten, one that nobody knows is fine, and so is one whose study is gone."""
-        one, two = store.create("one"), store.create("two")
-        for study in (one, two):
-            for worker in ("a", "b"):
-                store.heartbeat(study, worker)
-        store.end_heartbeat(one, "a")
-        store.end_heartbeat(one, "a")
-        store.end_heartbeat(one, "c")
-        assert set(store.heartbeats(one)) == {"b"}
-        store.delete(one)
-        store.end_heartbeat(one, "b")
-        store.end_heartbeat(_NOBODY, "b")
-        for missing in (one, _NOBODY):
-            with pytest.raises(StudyNotFoundError, match=missing):
-                store.heartbeat(missing, "b")
-            with pytest.raises(StudyNotFoundError, match=missing):
-                store.heartbeats(missing)
-        assert set(store.heartbeats(two)) == {"a", "b"}
-        assert store.heartbeats(store.create("one")) == {}
-
-    def test_workers_that_cannot_be(self, store: BaseStorage) -> None:
-        """A worker is identified by 1 to 64 hexadecimal digits, in small letters."""
-        study = store.create("study")
-        for wrong in ("", "A", "g", "../a", "a\n", "a.", "a" * 65, "ä", "a\0"):
-            for call in (store.heartbeat, store.end_heartbeat):
-                with pytest.raises(InvalidValueError):
-                    call(study, wrong)
-        of_wrong_type: list[Any] = [None, 3, b"a"]
-        for wrong in of_wrong_type:
-            for call in (store.heartbeat, store.end_heartbeat):
-                with pytest.raises(InvalidTypeError):
-                    call(study, wrong)
-        assert store.heartbeats(study) == {}
-
     def test_close_twice(self, place: Place) -> None:
         """Closing is idempotent, and a ``with`` statement does it."""
         with place.open() as handle:
@@ -305,7 +254,7 @@ class StorageKit(Kit):
             assert backend[0].from_string(string) is None
 
 
-class PersistenceKit(Sharing):
+class PersistenceKit(SharedHeartbeats, Sharing):
     """What holds in addition for a backend whose records outlive the handle."""
 
     def test_reopen(self, place: Place, store: BaseStorage) -> None:
@@ -362,22 +311,6 @@ class PersistenceKit(Sharing):
         with pytest.raises(StudyNotFoundError):
             reader.read(second)
         assert reader.read(study) == [[{"k": k}] for k in range(10)]
-
-    def test_heartbeats_are_shared(self, place: Place, store: BaseStorage) -> None:
-        """What one handle notes, another one sees at once, and one that is opened later, too."""
-        other, study = place.open(), store.create("study")
-        store.heartbeat(study, "a")
-        other.heartbeat(study, "b")
-        assert set(store.heartbeats(study)) == set(other.heartbeats(study)) == {"a", "b"}
-        time.sleep(0.3)
-        other.heartbeat(study, "a")
-        ages = store.heartbeats(study)
-        assert ages["a"] < 0.3 - _CLOCK <= ages["b"]
-        other.end_heartbeat(study, "a")
-        assert set(store.heartbeats(study)) == set(place.open().heartbeats(study)) == {"b"}
-        other.delete(study)
-        with pytest.raises(StudyNotFoundError):
-            store.heartbeat(study, "b")
 
     def test_handles_of_many_threads(self, place: Place, store: BaseStorage) -> None:
         """Threads with a handle each share a study as processes do."""

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from tunesmith.space import Space
-from tunesmith.train import arguments, checkpointing, fitting, metrics, planning, resolve, suggesting, trial_states
-from tunesmith.train import device as devices
+from tunesmith.train import arguments, checkpointing, fitting, metrics, planning, suggesting, trial_states
 from tunesmith.train.arguments import whole
-from tunesmith.train.dataset import Dataset, data_of, load_dataset
+from tunesmith.train.dataset import Dataset, load_dataset
 from tunesmith.train.evaluation import FAIL_REASON, SPREAD, Evaluation, fail_reason
 from tunesmith.train.model_families import Family, family_of
+from tunesmith.train.problem_fields import checked
 from tunesmith.train.problem_text import describe
 from tunesmith.train.saving import PathLike, Trained
 from tunesmith.train.splitting import OFFICIAL
@@ -133,36 +133,14 @@ class Problem:
         threads: int | None = 1,
         save_every: int | None = None,
     ) -> None:
-        values = arguments.merged(fixed, batch_size=batch_size, optimizer=optimizer)
-        data, family = data_of(data), arguments.model_of(model)
-        found, complete = resolve.resolve(data, family, space, values)
-        devices.check_precision(precision, devices.choose(device))
-        split_seed = whole("split_seed", split_seed, 0, optional=True)
-        folds, fold_repeats = whole("folds", folds, 2, optional=True), whole("fold_repeats", fold_repeats, 1)
-        executions = whole("executions_per_trial", executions_per_trial, 1)
-        fields = {
-            "data": data,
-            "model": family,
-            "space": found,
-            "epochs": whole("epochs", epochs, 1),
-            "fixed": complete,
-            "objective": arguments.metric_name(objective),
-            "metrics": arguments.metrics_of(objective, metrics, folds is not None or executions > 1),
-            "validation": arguments.validation_of(validation, folds, fold_repeats, split_seed, n_test),
-            "folds": folds,
-            "fold_repeats": fold_repeats,
-            "executions_per_trial": executions,
-            "n_train": whole("n_train", n_train, 1, optional=True),
-            "n_validation": whole("n_validation", n_validation, 1, optional=True),
-            "n_test": whole("n_test", n_test, 1, optional=True),
-            "split_seed": split_seed,
-            "seed": whole("seed", seed, 0),
-            "repeat": whole("repeat", repeat, 0),
-            "precision": precision,
-            "device": device,
-            "threads": whole("threads", threads, 1, optional=True),
-            "save_every": whole("save_every", save_every, 1, optional=True),
-        }
+        fields = checked(
+            data=data, model=model, space=space, epochs=epochs,
+            fixed=arguments.merged(fixed, batch_size=batch_size, optimizer=optimizer),
+            objective=objective, metrics=metrics, validation=validation, folds=folds, fold_repeats=fold_repeats,
+            executions_per_trial=executions_per_trial, n_train=n_train, n_validation=n_validation, n_test=n_test,
+            split_seed=split_seed, seed=seed, repeat=repeat, precision=precision, device=device, threads=threads,
+            save_every=save_every,
+        )  # fmt: skip
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
