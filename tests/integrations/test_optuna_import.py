@@ -234,6 +234,12 @@ def test_names(given: Any, tmp_path: Path) -> None:
         import_optuna(path, rename={"plane": "a"})
 
 
+@pytest.mark.parametrize("name", ["what?.db", "100%25.db", "a#b.db", "x?mode=ro.log", "a b.log"])
+def test_any_name_of_a_file(name: str, given: Any) -> None:
+    path = given("optuna4.db" if name.endswith("db") else "optuna4.log")
+    assert [study.study_name for study in import_optuna(path.rename(path.with_name(name)))] == NAMES
+
+
 def test_a_failure_leaves_nothing(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ts.storages.get_storage(None)
     append, calls = store.append, []
@@ -279,6 +285,8 @@ def test_impossible_arguments(given: Any) -> None:
         import_optuna(given("optuna5.log"), running="keep")  # type: ignore[arg-type]
     with pytest.raises(InvalidTypeError, match="`study_names` must be names, but 3"):
         import_optuna(given("optuna5.log"), study_names=[3])  # type: ignore[list-item]
+    with pytest.raises(InvalidValueError, match="`study_names` is empty"):
+        import_optuna(given("optuna5.log"), study_names=[])
 
 
 def test_foreign_files(tmp_path: Path) -> None:

@@ -19,10 +19,8 @@ from tunesmith.integrations._optuna_records import (
     Distributions,
     TheirStudy,
     TheirTrial,
-    internal,
     microseconds,
     state_of,
-    step_of,
     understanding,
 )
 from tunesmith.trial import TrialState
@@ -145,12 +143,14 @@ class _Replay:
         study = self.studies.get(operation["study_id"])
         if study is None:
             return
-        trial = TheirTrial(len(study.trials), state_of(operation.get("state", TrialState.RUNNING)))
-        trial.start = microseconds(operation["datetime_start"], utc=False)
-        trial.complete = microseconds(operation.get("datetime_complete"), utc=False)
+        trial = TheirTrial.read(
+            len(study.trials), operation.get("state", TrialState.RUNNING), operation["datetime_start"],
+            operation.get("datetime_complete"), utc=False,
+        )  # fmt: skip
         trial.user_attrs.update(operation.get("user_attrs", {}))
         trial.system_attrs.update(operation.get("system_attrs", {}))
-        trial.reports = {step_of(k): float(v) for k, v in operation.get("intermediate_values", {}).items()}
+        for step, value in operation.get("intermediate_values", {}).items():
+            trial.report(step, value)
         trial.values = _values(operation.get("values"))
         if trial.values is None and operation.get("value") is not None:
             trial.values = [float(operation["value"])]
@@ -180,7 +180,7 @@ class _Replay:
             self._set(study, trial, name, distribution, operation["param_value_internal"])
 
     def _set(self, study: int, trial: TheirTrial, name: str, distribution: BaseDistribution, value: Any) -> None:
-        trial.params[name] = distribution, internal(distribution, value)
+        trial.set_param(name, distribution, value)
         first = self._first[study]
         if name not in first or first[name][0] >= trial.number:
             first[name] = trial.number, distribution
@@ -201,7 +201,7 @@ class _Replay:
     def _report(self, operation: dict[str, Any]) -> None:
         trial = self._unfinished(operation)
         if trial is not None:
-            trial.reports[step_of(operation["step"])] = float(operation["intermediate_value"])
+            trial.report(operation["step"], operation["intermediate_value"])
 
     def _user_attr(self, operation: dict[str, Any]) -> None:
         trial = self._unfinished(operation)

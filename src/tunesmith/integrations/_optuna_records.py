@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tunesmith.distributions import BaseDistribution, distribution_from_dict
+from tunesmith.distributions import BaseDistribution, CategoricalDistribution, distribution_from_dict
 from tunesmith.exceptions import LogDamagedError, StorageInternalError
 from tunesmith.trial import TrialState
 
@@ -54,6 +55,31 @@ class TheirTrial:
     reports: dict[int, float] = field(default_factory=dict)
     user_attrs: dict[str, Any] = field(default_factory=dict)
     system_attrs: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, number: int, state: Any, start: Any, complete: Any, *, utc: bool) -> TheirTrial:
+        """As it is stored; see :func:`state_of` and :func:`microseconds`."""
+        return cls(number, state_of(state), start=microseconds(start, utc), complete=microseconds(complete, utc))
+
+    def set_param(self, name: str, distribution: BaseDistribution, value: Any) -> None:
+        """A parameter as Optuna writes it, checked.
+
+        Raises:
+            ValueError, TypeError: it is no number, or no index of a choice. A number may be outside of its range:
+                Optuna takes what was enqueued.
+        """
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError(f"a parameter is {value!r}")
+        if isinstance(distribution, CategoricalDistribution) and not 0 <= number < len(distribution.choices):
+            raise ValueError(f"there is no choice {value!r}")
+        self.params[name] = distribution, number
+
+    def report(self, step: Any, value: Any) -> None:
+        """An intermediate value; ValueError for a step that is none."""
+        if not 0 <= int(step) < 2**63:
+            raise ValueError(f"a report has the step {step!r}")
+        self.reports[int(step)] = float(value)
 
 
 @dataclass(slots=True)
@@ -100,34 +126,12 @@ def _distribution(fields: Mapping[str, Any]) -> BaseDistribution:
     return distribution_from_dict({**attributes, "type": _NEW[name]})
 
 
-def internal(distribution: BaseDistribution, value: Any) -> float:
-    """A parameter's value as Optuna writes it, checked.
-
-    Raises:
-        ValueError, TypeError: it is no number, or no index of a choice. A number may be outside of its range: Optuna
-            takes what was enqueued.
-    """
-    number = float(value)
-    if number != number or number in (float("inf"), float("-inf")):
-        raise ValueError(f"a parameter is {value!r}")
-    if distribution.kind == "categorical":
-        distribution.to_external_repr(number if number >= 0 else len(distribution.choices))  # type: ignore[attr-defined]
-    return number
-
-
 def state_of(state: Any) -> TrialState:
     """A state by its name or number, checked (ValueError)."""
     for known in STATES:
         if state in (known.name, known.value):
             return known
     raise ValueError(f"there is no state {state!r}")
-
-
-def step_of(step: Any) -> int:
-    """A report's step, checked (ValueError)."""
-    if not 0 <= int(step) < 2**63:
-        raise ValueError(f"a report has the step {step!r}")
-    return int(step)
 
 
 def microseconds(time: datetime | str | None, utc: bool) -> int | None:

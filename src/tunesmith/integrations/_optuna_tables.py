@@ -25,16 +25,7 @@ from tunesmith.exceptions import (
     NotALogError,
     StorageInternalError,
 )
-from tunesmith.integrations._optuna_records import (
-    Distributions,
-    TheirStudy,
-    TheirTrial,
-    internal,
-    microseconds,
-    state_of,
-    step_of,
-    understanding,
-)
+from tunesmith.integrations._optuna_records import Distributions, TheirStudy, TheirTrial, understanding
 from tunesmith.storages._urls import KINDS, parse_url, without_password
 
 #: Table -> the columns that are read, and those that older schemas do not have.
@@ -57,11 +48,11 @@ _SPECIAL = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan
 _DIRECTIONS = {"MINIMIZE": 1, "MAXIMIZE": -1, "NOT_SET": 1}
 
 
-def read_database(url: str, names: Sequence[str] | None) -> list[TheirStudy]:
+def read_database(url: str | sa.URL, names: Sequence[str] | None) -> list[TheirStudy]:
     """The studies in a database, in the order they were made.
 
     Args:
-        url: as Optuna takes it.
+        url: as Optuna takes it; of a file with ``?`` or ``%`` in its name, in parts.
         names: the studies to read; ``None`` reads all. Unknown names are left out.
 
     Raises:
@@ -71,7 +62,7 @@ def read_database(url: str, names: Sequence[str] | None) -> list[TheirStudy]:
         MissingDependencyError: the driver is not installed.
     """
     kind, parsed = _parse(url)
-    place = f"The database {without_password(url)!r}"
+    place = f"The database {without_password(str(url))!r}"
     try:
         with understanding(place, "its tables"), _reading(kind, parsed) as connection:
             reader = _Reader(connection, place)
@@ -81,20 +72,22 @@ def read_database(url: str, names: Sequence[str] | None) -> list[TheirStudy]:
         raise _translate(error.orig, place) from error
 
 
-def _parse(url: str) -> tuple[str, sa.URL]:
+def _parse(url: str | sa.URL) -> tuple[str, sa.URL]:
     """The kind of database, and its URL with the driver that is used here, whatever the one that Optuna used."""
-    name, _, rest = url.partition("://")
-    kind = name.partition("+")[0].lower()
-    if kind not in KINDS:
-        raise InvalidValueError(
-            f"Storages of the kind {kind!r} cannot be read; SQLite, PostgreSQL, MySQL and journal files can. With "
-            "Optuna, optuna.copy_study(from_study_name=..., from_storage=..., to_storage='sqlite:///optuna.db') makes "
-            "one of them."
-        )
-    kind, parsed = parse_url(f"{kind}://{rest}")
+    if isinstance(url, str):
+        name, _, rest = url.partition("://")
+        kind = name.partition("+")[0].lower()
+        if kind not in KINDS:
+            raise InvalidValueError(
+                f"Storages of the kind {kind!r} cannot be read; SQLite, PostgreSQL, MySQL and journal files can. With "
+                "Optuna, optuna.copy_study(from_study_name=..., from_storage=..., to_storage='sqlite:///optuna.db') "
+                "makes one of them."
+            )
+        url = f"{kind}://{rest}"
+    kind, parsed = parse_url(url)
     if kind == "sqlite" and not Path(parsed.database or "").is_file():
         raise InvalidValueError(
-            f"There is no file {parsed.database!r}, so {url!r} holds no studies. Check the path: "
+            f"There is no file {parsed.database!r}, so {str(url)!r} holds no studies. Check the path: "
             "sqlite:///relative.db, sqlite:////absolute.db."
         )
     return kind, parsed
@@ -216,9 +209,9 @@ class _Reader:
         trials: dict[int, TheirTrial] = {}
         for row in self._rows("trials", self._columns["trials"], "study_id", study):
             with understanding(self._place, f"trial {row.number} of the study {name!r}"):
-                trial = trials[row.trial_id] = TheirTrial(int(row.number), state_of(row.state))
-                trial.start = microseconds(row.datetime_start, self._utc)
-                trial.complete = microseconds(row.datetime_complete, self._utc)
+                trials[row.trial_id] = TheirTrial.read(
+                    int(row.number), row.state, row.datetime_start, row.datetime_complete, utc=self._utc
+                )
         return trials
 
     def _fill(self, trials: dict[int, TheirTrial], study: int, name: str) -> None:
@@ -234,8 +227,7 @@ class _Reader:
                     take(trial, row)
 
     def _param(self, trial: TheirTrial, row: Any) -> None:
-        distribution = self._distributions.read(row.distribution_json)
-        trial.params[row.param_name] = distribution, internal(distribution, row.param_value)
+        trial.set_param(row.param_name, self._distributions.read(row.distribution_json), row.param_value)
 
 
 def _user_attr(trial: TheirTrial, row: Any) -> None:
@@ -251,7 +243,7 @@ def _value(trial: TheirTrial, row: Any) -> None:
 
 
 def _report(trial: TheirTrial, row: Any) -> None:
-    trial.reports[step_of(row.step)] = _number(row.intermediate_value, getattr(row, "intermediate_value_type", None))
+    trial.report(row.step, _number(row.intermediate_value, getattr(row, "intermediate_value_type", None)))
 
 
 def _number(value: float | None, kind: str | None) -> float:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import sqlalchemy as sa
+
 from tunesmith import logging
 from tunesmith.exceptions import (
     DuplicatedStudyError,
@@ -21,6 +23,7 @@ from tunesmith.integrations._optuna_journal import read_journal
 from tunesmith.integrations._optuna_records import TheirStudy, understanding
 from tunesmith.integrations._optuna_tables import read_database
 from tunesmith.storages import BaseStorage, get_storage
+from tunesmith.storages._urls import without_password
 from tunesmith.study import Study, create_study, delete_study
 
 __all__ = ["import_optuna"]
@@ -105,6 +108,8 @@ def _names(study_names: Any) -> list[str] | None:
     if study_names is None:
         return None
     names = [study_names] if isinstance(study_names, str) else list(study_names)
+    if not names:
+        raise InvalidValueError("`study_names` is empty; leave it out to import all studies.")
     if wrong := [name for name in names if not isinstance(name, str)]:
         raise InvalidTypeError(f"`study_names` must be names, but {wrong[0]!r} is none.")
     return names
@@ -119,14 +124,15 @@ def _read(storage: Any, wanted: list[str] | None) -> tuple[str, list[TheirStudy]
         )
     text = os.fspath(storage)
     if "://" in text:
-        return "The database", read_database(text, wanted)
+        return f"The database {without_password(text)!r}", read_database(text, wanted)
     path = Path(text)
     if not path.is_file():
         raise InvalidValueError(f"There is no file {text!r}. Give Optuna's journal or SQLite file, or a URL.")
     with path.open("rb") as file:
         is_sqlite = file.read(16) == b"SQLite format 3\0"
     if is_sqlite:
-        return f"The database {text!r}", read_database(f"sqlite:///{path.absolute()}", wanted)
+        url = sa.URL.create("sqlite", database=str(path.absolute()))  # in a text `?` and `%` would mean something
+        return f"The database {text!r}", read_database(url, wanted)
     return f"The journal {text!r}", [s for s in read_journal(path) if wanted is None or s.name in wanted]
 
 
