@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,15 @@ class TestDeclaredSpaces:
         with pytest.raises(InvalidValueError, match="use another name"):
             study.optimize(lambda t: t.suggest_int("x", 0, 1), n_trials=1)
         assert study.trials[0].state == TrialState.FAIL
+
+    def test_minimize_takes_every_option_of_both(self) -> None:
+        """None is in a list that somebody might forget."""
+        both = [*signature(tunesmith.create_study).parameters, *signature(tunesmith.Study.optimize).parameters]
+        assert len(both) == len(set(both))
+        found = tunesmith.minimize(
+            lambda x: x, {"x": Float(0, 1)}, 3, seed=1, backend="threads", lease=None, attempts=2, n_jobs=1
+        )
+        assert len(found.trials) == 3
 
     def test_minimize(self) -> None:
         study = tunesmith.minimize(lambda lr, layers, **rest: lr * layers, NET, 20, seed=3)

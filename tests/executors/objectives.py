@@ -87,6 +87,19 @@ class Counting:
         return self.factor * float(trial.suggest_float("x", 0, 1))
 
 
+class Device:
+    """A tensor whose computation has failed, which shows when it is read."""
+
+    def detach(self) -> Device:
+        return self
+
+    def numel(self) -> int:
+        return 1
+
+    def item(self) -> float:
+        raise RuntimeError("device-side assert")
+
+
 def events(study: Study) -> list[list[dict[str, Any]]]:
     """The log but for times, tokens and processes."""
     volatile = {"t", "k", "w", "host", "machine", "pid", "start", "versions"}

@@ -157,23 +157,6 @@ def test_a_worker_that_is_gone_is_named() -> None:
     assert issubclass(WorkerDiedError, RuntimeError)
 
 
-def test_a_trial_that_another_worker_has_by_now_does_not_end_the_loop() -> None:
-    """It was given back while it was evaluated here; its pause is refused."""
-    study = tunesmith.create_study(seed=3, pruner=PauseOnce())
-    given_back = []
-
-    def objective(trial: Any) -> Iterator[float]:
-        if not given_back:
-            given_back.append(trial.number)
-            live = study._session.live[trial.number]
-            study._log.append([{"e": "release", "n": live.number, "k": live._token, "t": 1, "free": 1}])
-        yield from halves(trial)
-
-    study.optimize(objective, n_trials=4, backend=QueueExecutor())
-    assert [t.state.name for t in study.trials] == ["COMPLETE"] * 3
-    assert study.trials[0].system_attrs["attempt"] == 2
-
-
 class Odd(Exception):
     """Breaks wherever it can."""
 

@@ -7,7 +7,9 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from tunesmith import logging
+from tunesmith.exceptions import StaleTrialError
 from tunesmith.executors._base import Host, Work
+from tunesmith.executors._forked import OwnProcess
 from tunesmith.pruners import Verdict
 from tunesmith.trial import Trial
 
@@ -32,23 +34,28 @@ def evaluate(host: Host, work: Work) -> None:
     verdict: Verdict | None = Verdict.GO
     try:
         if generator is None:
-            result = host.objective(trial)
+            with OwnProcess():
+                result = host.objective(trial)
             generator = result if inspect.isgenerator(result) else None
         if generator is not None:
             trial._yields = True
             verdict, result = _drive(host, generator, trial)
-            if verdict is Verdict.PAUSE:
-                return host.paused(trial, generator)
     except Exception as failure:
         if generator is not None:
             close(generator, trial)
         verdict, error = Verdict.GO, failure
     except BaseException as interrupt:
         host.stop()  # first, or another worker may claim the trial at once
-        host.released(trial, interrupt)
+        try:
+            if generator is not None:  # one that was not running; its files and processes are not to outlive this
+                close(generator, trial)
+        finally:
+            host.released(trial, interrupt)
         raise
     if verdict is Verdict.GO:
         return host.ended(trial, result, error)
+    if verdict is Verdict.PAUSE:
+        return pause(host, trial, generator)
     close(generator, trial)
     return host.pruned(trial) if verdict is Verdict.STOP else host.released(trial)
 
@@ -57,7 +64,8 @@ def _drive(host: Host, generator: Generator[Any, Any, Any], trial: Trial) -> tup
     """Resume the generator until it returns, or the rule ends or pauses it, or (None) the loop is stopped."""
     while True:
         try:
-            item = next(generator)
+            with OwnProcess():
+                item = next(generator)
         except StopIteration as end:
             return Verdict.GO, end.value
         verdict = host.reported(trial, item)
@@ -65,6 +73,18 @@ def _drive(host: Host, generator: Generator[Any, Any, Any], trial: Trial) -> tup
             return None, None
         if verdict is not Verdict.GO:
             return verdict, None
+
+
+def pause(host: Host, trial: Trial, kept: Any) -> None:
+    """Say that a trial is paused; one that another worker has by now ends here.
+
+    What else the host raises is no error of this trial: callbacks of others that are given up for it are called there.
+    """
+    try:
+        host.paused(trial, kept)
+    except StaleTrialError as stale:
+        close(kept, trial)
+        host.ended(trial, error=stale)
 
 
 def close(kept: Any, trial: Trial | RemoteTrial) -> None:

@@ -63,7 +63,7 @@ def _bytes(size: Any) -> int:
     else:
         raise InvalidTypeError(f"`trial_memory` must be a number of bytes or a text like '2 GiB', but is {size!r}.")
     if not 1 <= found < 2**63:
-        raise InvalidValueError(f"`trial_memory` must be at least one byte, but is {size!r}.")
+        raise InvalidValueError(f"`trial_memory` must be at least one byte and less than 8 EiB, but is {size!r}.")
     return int(found)
 
 

@@ -42,7 +42,7 @@ class Channel(Protocol):
     def send(self, data: bytes) -> None:
         """Raises :class:`Disconnected`."""
 
-    def receive(self, timeout: float) -> bytes | None:
+    def receive(self, timeout: float) -> bytes | bytearray | None:
         """What the worker said next; None if that was nothing for ``timeout`` seconds. Raises :class:`Disconnected`."""
 
     def alive(self) -> bool:
@@ -67,7 +67,7 @@ class WorkerChannel(Protocol):
     def send(self, data: bytes) -> None:
         """Raises :class:`Disconnected`."""
 
-    def receive(self) -> bytes:
+    def receive(self) -> bytes | bytearray:
         """Waits. Raises :class:`Disconnected`."""
 
 
@@ -244,7 +244,7 @@ def _is_plain(value: Any) -> bool:
     return kind in _PLAIN
 
 
-def unpack(data: bytes) -> Any:
+def unpack(data: bytes | bytearray) -> Any:
     """Inverse of :func:`pack`."""
     return pickle.loads(data)
 

@@ -9,11 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tunesmith.exceptions import InvalidValueError
 from tunesmith.executors._messages import Disconnected, Setup, pack
+from tunesmith.executors._stream import MessageStream
 
 #: One core for each: the variables that the libraries of array programs read when they are imported.
 ONE_THREAD = (
@@ -48,16 +48,18 @@ class ProcessChannel:
         ours, theirs = socket.socketpair()
         options = [f"-W{option}" for option in sys.warnoptions]
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, *options, "-c", _START, str(theirs.fileno()), str(os.getpid()), *sys.path],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **dict.fromkeys(ONE_THREAD, "1")},
-                pass_fds=[theirs.fileno()],
-                process_group=0,
-            )
-        self._connection = Connection(ours.detach())
-        self._ready = select.poll()
-        self._ready.register(self._connection.fileno(), select.POLLIN)
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, *options, "-c", _START, str(theirs.fileno()), str(os.getpid()), *sys.path],
+                    stdin=subprocess.DEVNULL,
+                    env={**os.environ, **dict.fromkeys(ONE_THREAD, "1")},
+                    pass_fds=[theirs.fileno()],
+                    process_group=0,
+                )
+            except BaseException:
+                ours.close()
+                raise
+        self._stream = MessageStream(ours, self.alive)
         self._killed = self._closed = False
         with contextlib.suppress(Disconnected):  # it is found out by who waits for it
             self.send(pack(setup))
@@ -68,21 +70,14 @@ class ProcessChannel:
         return self._process.pid
 
     def send(self, data: bytes) -> None:
-        try:
-            self._connection.send_bytes(data)
-        except OSError:
-            raise Disconnected from None
+        self._stream.send(data)
 
-    def receive(self, timeout: float) -> bytes | None:
+    def receive(self, timeout: float) -> bytearray | None:
         """Raises :class:`Disconnected` also if something that the process has started keeps the socket open."""
-        try:
-            if self._ready.poll(timeout * 1000):
-                return self._connection.recv_bytes()
-        except (EOFError, OSError):
-            raise Disconnected from None
-        if not self.alive():
+        data = self._stream.receive(timeout)
+        if data is None and not self.alive():
             raise Disconnected
-        return None
+        return data
 
     def alive(self) -> bool:
         return not self._killed and self._process.poll() is None
@@ -109,7 +104,7 @@ class ProcessChannel:
         self.kill()  # also of what it has started
         self._process.wait()
         self._closed = True
-        self._connection.close()
+        self._stream.close()
 
 
 def _how_it_ended(code: int) -> str:

@@ -17,6 +17,7 @@ from tunesmith.exceptions import (
     WorkerDiedError,
 )
 from tunesmith.executors._base import Host, Work
+from tunesmith.executors._evaluate import pause
 from tunesmith.executors._limits import Limits, in_words
 from tunesmith.executors._messages import (
     Answer,
@@ -230,7 +231,7 @@ class RemoteWorker:
                 self.channel.send(pack(Decided(verdict)))
                 if verdict is Verdict.PAUSE:
                     self.paused[trial.number] = trial
-                    return partial(_pause, host, RemoteGenerator(self, trial, watch.computed, give_up))
+                    return partial(pause, host, trial, RemoteGenerator(self, trial, watch.computed, give_up))
                 if verdict is Verdict.STOP:
                     self._until_closed(trial)
                     return outcome
@@ -279,14 +280,6 @@ def _judged(host: Host, trial: Trial, item: Any) -> tuple[Verdict, Outcome]:
     if host.stopping:
         return Verdict.STOP, partial(host.released, trial)
     return verdict, partial(host.pruned, trial)
-
-
-def _pause(host: Host, kept: RemoteGenerator) -> None:
-    try:
-        host.paused(kept.trial, kept)
-    except Exception as error:  # such as StaleTrialError
-        kept.close()
-        host.ended(kept.trial, error=error)
 
 
 def _failed(host: Host, trial: Trial, message: Raised) -> Outcome:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, cast
 
-from tunesmith._choices import choice_from_json, choice_to_json
+from tunesmith._choices import OpaqueChoice, choice_key
 from tunesmith.distributions import BaseDistribution, CategoricalDistribution
 from tunesmith.exceptions import InvalidTypeError, StaleTrialError
 from tunesmith.executors._messages import Answer, Call, Method, Raised, WorkerChannel, pack, unpack
 from tunesmith.trial._base import BaseTrial, check_number, check_report, clean_attr
+
+#: How Python names an object that says nothing about itself.
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 class Line:
@@ -28,12 +32,15 @@ class Line:
         with self._lock:
             self._channel.send(pack(message))
 
-    def ask(self, message: Any, check: Callable[[], None] | None = None) -> Any:
+    def ask(
+        self, message: Any, check: Callable[[], None] | None = None, then: Callable[[Any], None] | None = None
+    ) -> Any:
         """Say something, and wait for the answer.
 
         Args:
             message: what.
             check: called when it is this thread's turn; may raise.
+            then: called with the answer, before it is another thread's turn.
 
         Raises:
             InvalidTypeError: it cannot be pickled, or this is a forked child of the worker.
@@ -48,7 +55,10 @@ class Line:
             if check is not None:
                 check()
             self._channel.send(data)
-            return unpack(self._channel.receive())
+            answer = unpack(self._channel.receive())
+            if then is not None:
+                then(answer)
+            return answer
 
     def wait(self) -> Any:
         """The study's next message, between two conversations."""
@@ -103,7 +113,10 @@ class RemoteTrial(BaseTrial):
     # -- suggest --------------------------------------------------------------------------------------------------
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        return self._ask("_suggest", name, distribution)
+        if not isinstance(distribution, CategoricalDistribution):
+            return self._ask("_suggest", name, distribution)
+        there = CategoricalDistribution(_lasting(distribution))
+        return _own(self._ask("_suggest", name, there), distribution, there)
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
@@ -114,12 +127,14 @@ class RemoteTrial(BaseTrial):
         return cast(int, self._ask("suggest_int", name, low, high, step=step, log=log))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """One of ``choices``. Objects are known to the study by their names, as in its log, and stay here."""
+        """One of ``choices``. Objects are known to the study by their names, as in its log, and stay here.
+
+        An object whose name would have its address in this process goes by its position instead, so that it is the same
+        choice in all workers: ``<net.Block object #1>``.
+        """
         here = CategoricalDistribution(choices)
-        there = [choice_from_json(choice_to_json(choice)) for choice in here.choices]
-        value = self._ask("suggest_categorical", name, there)
-        found = here._find(value)
-        return value if found is None else here.choices[found]
+        there = CategoricalDistribution(_lasting(here))
+        return _own(self._ask("suggest_categorical", name, there.choices), here, there)
 
     # -- reports, attributes --------------------------------------------------------------------------------------
 
@@ -204,6 +219,27 @@ class RemoteTrial(BaseTrial):
 
     def __repr__(self) -> str:
         return f"<Trial {self.number}>"
+
+
+def _lasting(distribution: CategoricalDistribution) -> tuple[Any, ...]:
+    """The choices by names that do not depend on this process; those from another one have theirs already."""
+    pairs = zip(distribution.choices, distribution.logged(), strict=True)
+    return tuple(
+        _placed(named, position) if choice_key(choice) == choice_key(named) else named
+        for position, (choice, named) in enumerate(pairs)
+    )
+
+
+def _placed(named: Any, position: int) -> Any:
+    if isinstance(named, tuple):
+        return tuple(_placed(entry, position) for entry in named)
+    return OpaqueChoice(_ADDRESS.sub(f" #{position}", named.name)) if isinstance(named, OpaqueChoice) else named
+
+
+def _own(value: Any, here: CategoricalDistribution, there: CategoricalDistribution) -> Any:
+    """The choice of this process that the study's answer stands for."""
+    found = there._find(value)
+    return value if found is None else here.choices[found]
 
 
 class RemoteStudy:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.executors._evaluate import close
+from tunesmith.executors._forked import OwnProcess
 from tunesmith.executors._messages import (
     Begin,
     Close,
     Closed,
     Decided,
+    Disconnected,
     End,
     Opened,
     Raised,
@@ -34,6 +36,10 @@ class _Held:
 
     trial: RemoteTrial
     generator: Generator[Any, Any, Any]
+
+    def heard(self, decided: Decided) -> None:
+        """Nobody listens while a trial is paused, and the objective's other threads are to know it at once."""
+        self.trial._heard = decided.verdict is not Verdict.PAUSE
 
     def close(self) -> None:
         close(self.generator, self.trial)
@@ -97,11 +103,12 @@ class Evaluator:
 
     def _begin(self, trial: RemoteTrial) -> Closed | Returned | Raised | None:
         try:
-            result = self._objective(trial)
+            with OwnProcess():
+                result = self._objective(trial)
+            if not inspect.isgenerator(result):
+                return Returned(numbers(result))  # may raise, too: what the device has failed at shows when it is read
         except BaseException as error:
             return raised(error)
-        if not inspect.isgenerator(result):
-            return Returned(numbers(result))
         self._line.tell(Opened())
         return self._drive(_Held(trial, result))
 
@@ -109,14 +116,13 @@ class Evaluator:
         """Resume the generator until it returns or raises, or is to be closed, or (None) is to stay as it is."""
         while True:
             try:
-                item = next(held.generator)
-            except StopIteration as end:
-                return Returned(numbers(end.value))
+                said = _next(held.generator)
+                if isinstance(said, Returned):
+                    return said
+                decided: Decided = self._line.ask(said, then=held.heard)
+            except Disconnected:
+                raise
             except BaseException as error:
-                return raised(error)
-            try:
-                decided: Decided = self._line.ask(Yielded(numbers(item)))
-            except Exception as error:
                 held.close()
                 return raised(error)
             if decided.verdict is Verdict.PAUSE:
@@ -125,6 +131,16 @@ class Evaluator:
             if decided.verdict is Verdict.STOP:
                 held.close()
                 return Closed()
+
+
+def _next(generator: Generator[Any, Any, Any]) -> Yielded | Returned:
+    """What the generator yields, or has returned."""
+    try:
+        with OwnProcess():
+            item = next(generator)
+        return Yielded(numbers(item))
+    except StopIteration as end:
+        return Returned(numbers(end.value))
 
 
 def _stand_in(result: Any) -> Any:

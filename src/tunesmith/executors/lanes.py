@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from tunesmith.exceptions import InvalidValueError
 from tunesmith.executors._base import BaseExecutor, Host
+from tunesmith.executors._evaluate import pause
 from tunesmith.pruners import Verdict
 from tunesmith.trial import Trial
 
@@ -138,9 +139,11 @@ class LaneExecutor(BaseExecutor):
             host.stop()
             raise
         finally:
-            for trial in list(held.values()):
-                host.released(trial)
-            runner.close()
+            try:
+                for trial in list(held.values()):
+                    host.released(trial)
+            finally:
+                runner.close()
 
     def _fill(self, host: Host, runner: LaneRunner, held: dict[int, Trial]) -> bool:
         """Take in as many trials as there is room for; whether any are in work."""
@@ -178,7 +181,7 @@ class LaneExecutor(BaseExecutor):
             return None
         del held[event.key]
         if verdict is Verdict.PAUSE:
-            return host.paused(trial, runner.park(event.key))
+            return pause(host, trial, runner.park(event.key))
         runner.drop(event.key)
         return host.pruned(trial)
 

@@ -174,8 +174,10 @@ def _running(host: Host, start: Callable[[], RemoteWorker]) -> RemoteWorker | No
             worker.get_ready(lambda: host.stopping)
         except WorkerDiedError as error:
             if host.stopping:
+                worker.channel.close()
                 return None
             failure = worker.channel.failure()  # type: ignore[attr-defined]
+            worker.channel.close()  # or the mailbox would keep its place in the conversation for ever
             if lost >= _LOST_AT_MOST or type(failure).__name__ == "RuntimeEnvSetupError":
                 raise error from failure
             _logger.warning("%s Another one is started.", error)

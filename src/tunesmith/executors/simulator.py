@@ -17,7 +17,7 @@ from typing import Any
 
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError
 from tunesmith.executors._base import BaseExecutor, Host
-from tunesmith.executors._evaluate import close
+from tunesmith.executors._evaluate import close, pause
 from tunesmith.pruners import Verdict
 from tunesmith.trial import Trial
 
@@ -172,7 +172,7 @@ class SimulatorExecutor(BaseExecutor):
         if verdict is Verdict.GO:
             return self._advance(host, worker, run.trial, run.generator)
         if verdict is Verdict.PAUSE:
-            return host.paused(run.trial, run.generator)
+            return pause(host, run.trial, run.generator)
         close(run.generator, run.trial)
         return host.pruned(run.trial)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import inspect
 import os
 import platform
 import uuid
@@ -323,9 +324,6 @@ def get_all_study_summaries(storage: str | BaseStorage, include_best_trial: bool
     return summaries
 
 
-_RUN = ("timeout", "n_jobs", "catch", "callbacks", "gc_after_trial", "show_progress_bar", "keep_paused", "max_paused")
-
-
 def minimize(
     func: Any,
     space: Space | Mapping[str, BaseDistribution],
@@ -347,7 +345,8 @@ def minimize(
     if not callable(func):
         raise InvalidTypeError(f"The function to minimize must be callable, but is {func!r}.")
     declared = space if isinstance(space, Space) else Space(space)
-    run = {k: options.pop(k) for k in _RUN if k in options}
+    of_optimize = set(inspect.signature(Study.optimize).parameters) - {"self", "func", "n_trials"}
+    run = {name: options.pop(name) for name in of_optimize & options.keys()}
     study = create_study(direction=direction, space=declared, **options)
     study.optimize(on_space(func, declared), n_trials, **run)
     return study

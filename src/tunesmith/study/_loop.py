@@ -1,33 +1,26 @@
-"""The loop: hands out trials to an executor, and records what becomes of them, until there is no more to do."""
+"""The loop: hands out trials to an executor, and hears what becomes of them, until there is no more to do."""
 
 from __future__ import annotations
 
 import gc
 import inspect
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tunesmith import logging
-from tunesmith.exceptions import (
-    SearchSpaceExhaustedError,
-    StaleTrialError,
-    TrialDeletedError,
-    TrialPruned,
-)
+from tunesmith.exceptions import SearchSpaceExhaustedError, StaleTrialError, TrialPruned
 from tunesmith.executors import BaseExecutor, Work
 from tunesmith.pruners import Continue, Idle, Start, Stop, Verdict
 from tunesmith.study._gone import sweep
 from tunesmith.study._leases import Lease
 from tunesmith.study._paused import PausedTrials
 from tunesmith.study._progress import NoProgress, Progress
+from tunesmith.study._recorder import Recorder
 from tunesmith.study._session import LostRaceError
 from tunesmith.study._settings import Settings
-from tunesmith.study._signals import Terminated, terminating
-from tunesmith.study._values import as_values, infeasible, last_report
-from tunesmith.study._yielded import yielded
+from tunesmith.study._signals import terminating
 from tunesmith.trial import Trial, TrialState
 
 if TYPE_CHECKING:
@@ -52,8 +45,9 @@ class Loop:
         self.begin = time.monotonic()
         self._abort = False
         self._resumes: Callable[[Any], bool] = inspect.isgenerator
+        self._recorder = Recorder(study, settings, progress)
         self._paused = PausedTrials(
-            self.session, study._paused, settings.max_paused, lambda kept: self._resumes(kept), self._prune
+            self.session, study._paused, settings.max_paused, lambda kept: self._resumes(kept), self._recorder.prune
         )
 
     def run(self, executor: BaseExecutor) -> None:
@@ -294,41 +288,38 @@ class Loop:
 
     def reported(self, trial: Trial, item: Any) -> Verdict:
         """Record what the objective yielded and ask the stopping rule."""
-        self._report(trial, item)
+        self._recorder.report(trial, item)
         self.progress.reported(trial.number, len(trial._reported))
         return self.session.verdict(trial) if self.session.judges and not self._abort else Verdict.GO
 
     def ended(self, trial: Trial, result: Any = None, error: Exception | None = None) -> None:
         """The objective returned or raised."""
         try:
-            if isinstance(error, TrialPruned) and trial._pausable and self.session.holds(trial):
-                with self.session.log.lock:
-                    self.session.pause(trial)
-                    self.session.forget(trial)  # it is called again, and begins with its state
+            if isinstance(error, TrialPruned) and trial._pausable and self._set_aside(trial):
                 return
             if isinstance(error, TrialPruned):
-                told = self._tell(trial, None, TrialState.PRUNED, error)
+                told = self._recorder.tell(trial, None, TrialState.PRUNED, error)
             elif isinstance(error, StaleTrialError) and not self.session.holds(trial):
                 # another worker has the trial by now: what was done here does not count, and the loop goes on
                 self.session.forget(trial)
                 _logger.warning("%s", error)
                 return
-            elif isinstance(error, self.settings.attempts.retry) and self._attempts_left(trial):
+            elif isinstance(error, self.settings.attempts.retry) and self._recorder.attempts_left(trial):
                 self._lose(trial, error)
                 return
             elif error is not None:
-                told = self._tell(trial, None, TrialState.FAIL, error)
+                told = self._recorder.tell(trial, None, TrialState.FAIL, error)
                 if not isinstance(error, self.settings.catch):
                     raise error
             elif result is None and trial._last_values is None and trial._from is not None:
                 nothing = f"There was nothing left to train after step {trial._from}, where its state was saved."
-                told = self._tell(trial, None, TrialState.PRUNED, TrialPruned(nothing))
+                told = self._recorder.tell(trial, None, TrialState.PRUNED, TrialPruned(nothing))
             else:
-                told = self._tell(trial, trial._last_values if result is None else result, None, None)
+                told = self._recorder.tell(trial, trial._last_values if result is None else result, None, None)
         finally:
             self._free()
         if told:
-            self._after(trial.number)
+            self._recorder.announce(trial.number)
 
     def pruned(self, trial: Trial) -> None:
         """The stopping rule's STOP was obeyed."""
@@ -352,23 +343,27 @@ class Loop:
         finally:
             self._free()
         if ended:
-            self._after(trial.number)
+            self._recorder.announce(trial.number)
+
+    def _set_aside(self, trial: Trial) -> bool:
+        """Pause the trial of a function, which is called again and begins with its state; whether it is ours."""
+        with self.session.log.lock:
+            if not self.session.holds(trial):
+                return False
+            try:
+                self.session.pause(trial)
+            except StaleTrialError:  # another worker was faster than this append
+                return False
+            self.session.forget(trial)
+            return True
 
     def _lose(self, trial: Trial, cause: BaseException | None) -> bool:
         """An attempt is lost; whether it was the last one, so that the trial has ended."""
-        free = cause is None or isinstance(cause, (KeyboardInterrupt, Terminated))
-        why = "the loop was stopped" if cause is None else _describe(cause)
-        if self.session.release(trial, free=free, cause=why):
-            _logger.warning("Trial %d was interrupted too often, and failed: %s", trial.number, why)
-            return True
-        with self.session.log.lock:
-            self.started -= 1  # it was counted when it was started, and will be again
-        _logger.warning("Trial %d was interrupted (%s) and waits for another attempt.", trial.number, why)
-        return False
-
-    def _attempts_left(self, trial: Trial) -> bool:
-        held = self.session.log.fold.open.get(trial.number)
-        return held is not None and self.session.holds(trial) and not self.settings.attempts.used_up(held)
+        ended = self._recorder.lose(trial, cause)
+        if not ended:
+            with self.session.log.lock:
+                self.started -= 1  # it was counted when it was started, and will be again
+        return ended
 
     def _free(self) -> None:
         with self.session.log.lock:
@@ -376,80 +371,12 @@ class Loop:
         if self.settings.gc_after_trial:
             gc.collect()
 
-    def _report(self, trial: Trial, item: Any) -> None:
-        """Report what was yielded."""
-        step, values, others = yielded(item, trial._last_step + 1, self.session.log.fold.metric_names)
-        trial.report(values[0], step)
-        for index, value in enumerate(values[1:], 1):
-            trial.report_objective(index, value, step)
-        for name, value in others.items():
-            trial.report_metric(name, value, step)
-        if trial._awaited is not None:
-            trial._settle()
-            self.session.changed(trial)
-        trial._last_values = [float(v) for v in values]
-
-    def _tell(self, trial: Trial, result: Any, state: TrialState | None, error: BaseException | None) -> bool:
-        """Record the end of a trial; whether it was still this worker's to tell."""
-        values: list[Any] | None = None
-        why = None
-        if state is None:
-            values = as_values(result)
-            why = infeasible(values, len(self.session.log.fold.directions))
-            state = TrialState.FAIL if why else TrialState.COMPLETE
-        elif state is TrialState.PRUNED:
-            values = last_report(trial._reported, len(self.session.log.fold.directions))
-        elif error is not None:
-            why = _describe(error)
-        told = None if why or values is None else [float(v) for v in values]
-        try:
-            self.session.finish(trial, state, told, why)
-        except StaleTrialError as stale:
-            _logger.warning("%s", stale)
-            return False
-        self._log_end(trial, state, told, why, error)
-        return True
-
-    def _log_end(
-        self, trial: Trial, state: TrialState, values: list[float] | None, why: str | None, error: BaseException | None
-    ) -> None:
-        if state is TrialState.COMPLETE:
-            if _logger.isEnabledFor(logging.INFO):
-                _logger.info("%s", self.study._describe_end(trial, values or []))
-        elif state is TrialState.PRUNED:
-            _logger.info("Trial %d pruned. %s", trial.number, error or "")
-        else:
-            detail = "\n" + "".join(traceback.format_exception(error)).rstrip() if error is not None else ""
-            _logger.warning("Trial %d failed with parameters %s: %s%s", trial.number, trial.params, why, detail)
-
-    def _after(self, number: int) -> None:
-        """Callbacks and progress, in the worker that evaluated the trial."""
-        frozen = None
-        if self.settings.callbacks:
-            with suppress(TrialDeletedError):  # in this moment: there is nothing to call them with
-                frozen = self.study._frozen(number)
-        if frozen is not None:
-            for callback in self.settings.callbacks:
-                callback(self.study, frozen.__deepcopy__({}))
-        self.progress.trial_ended(self.study)
-
-    def _prune(self, trial: Trial, why: TrialPruned) -> None:
-        self._tell(trial, None, TrialState.PRUNED, why)
-
     def _after_stopped(self) -> None:
         """Callbacks of paused trials that were stopped, when the log is not locked any more."""
         while self._paused.stopped:
-            self._after(self._paused.stopped.pop(0))
+            self._recorder.announce(self._paused.stopped.pop(0))
 
 
 def _anywhere(kept: Any) -> bool:
     """Whoever is free may go on with a paused trial."""
     return True
-
-
-def _describe(error: BaseException) -> str:
-    try:
-        text = str(error)
-        return f"{type(error).__name__}: {text}" if text else type(error).__name__
-    except Exception:
-        return f"{type(error).__name__} (which cannot be shown as text)"

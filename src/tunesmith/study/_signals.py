@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import threading
@@ -56,7 +57,8 @@ class Terminator:
             return
         self.called = True
         self._stop()
-        threading.Thread(target=self._watch, name="tunesmith-sigterm", daemon=True).start()
+        # not threading.Thread: the main thread may have been interrupted while it held a lock that this would take
+        _thread.start_new_thread(self._watch, ())
 
     def _watch(self) -> None:
         _logger.warning("SIGTERM: the trials that run are given back, and the process ends.")  # no handler may write

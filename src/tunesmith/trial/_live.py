@@ -29,6 +29,9 @@ from tunesmith.trial._base import (
 from tunesmith.trial._pending import Pending
 
 
+_NOTHING = object()
+
+
 class TrialOwner(Protocol):
     """What a trial needs of whoever runs it (the study injects itself through this)."""
 
@@ -184,21 +187,27 @@ class Trial(BaseTrial):
                 check_same_kind(name, first, distribution)
                 warn_changed(self.number, name, first, distribution)
             return self._params[name]
-        known = self._proposed.get(name)
-        if known == distribution:
-            value = self._proposal[name]
-            if isinstance(distribution, CategoricalDistribution):  # the caller's own object, not its name in the log
-                value = distribution.choices[distribution._find(value) or 0]
-            self._params[name] = value
-            self._distributions[name] = distribution
-            return value
-        value = self._owner.draw(self, name, distribution)
+        value = self._of_proposal(name, distribution)
+        late = value is _NOTHING
+        if late:
+            value = self._owner.draw(self, name, distribution)
         self._params[name] = value
         self._distributions[name] = distribution
-        with self._mutex:
-            self.pending.late[name] = distribution
-        self._owner.changed(self)
+        if late:
+            with self._mutex:
+                self.pending.late[name] = distribution
+            self._owner.changed(self)
         return value
+
+    def _of_proposal(self, name: str, distribution: BaseDistribution) -> Any:
+        """What the joint proposal has for a parameter, if it was made for this very distribution."""
+        if self._proposed.get(name) != distribution:
+            return _NOTHING
+        value = self._proposal[name]
+        if not isinstance(distribution, CategoricalDistribution):
+            return value
+        index = distribution._find(value)  # the caller's own object, not its name in the log
+        return _NOTHING if index is None else distribution.choices[index]
 
     # -- reports, attributes ------------------------------------------------------------------------------------
 
