@@ -172,6 +172,21 @@ class TestAsynchronous:
         assert [study.trials[i].state for i in (2, 3, 4)] == [TrialState.PRUNED] * 3
         assert [used(study)[i] for i in (2, 3, 4)] == [1, 1, 1]
 
+    def test_one_that_diverged_makes_nobody_a_function(self) -> None:
+        """That it was stopped does not say that trials cannot be paused here."""
+        curves = crossing(4)
+        curves[0] = np.nan
+        study = tunesmith.create_study(pruner=SuccessiveHalvingPruner(min_resource=1, promote_first=False))
+        order: list[int] = []
+
+        def objective(trial: Any) -> Iterator[float]:
+            for value in generator(curves)(trial):
+                order.append(trial.number)
+                yield value
+
+        study.optimize(objective, n_trials=4)
+        assert order[:4] == [0, 1, 2, 3]
+
     def test_one_that_fails_blocks_nobody(self) -> None:
         curves = np.arange(8.0)[:, None] + np.zeros((8, 4))
 

@@ -59,9 +59,13 @@ class Arrivals:
         return (~np.isnan(self.loss[:, :, 0])).sum(1)
 
     def stopped(self, among: NDArray[Any]) -> bool:
-        """Whether who should pause is stopped instead, as functions are: some have ended on a rung, none is paused."""
+        """Whether who should pause is stopped instead, as functions are: some have ended on a rung, none is paused.
+
+        Those that have diverged do not tell: they are stopped in any case.
+        """
         state = self.state[among]
-        ended = (state == TrialState.PRUNED) & self.fresh[among]
+        diverged = (self.loss[among] == np.inf).any((1, 2))
+        ended = (state == TrialState.PRUNED) & self.fresh[among] & ~diverged
         return bool(ended.any() and not (state == TrialState.PAUSED).any())
 
 
