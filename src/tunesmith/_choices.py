@@ -6,6 +6,8 @@ import math
 import warnings
 from typing import Any
 
+from tunesmith.exceptions import InvalidValueError
+
 
 class OpaqueChoice:
     """What remains of a choice that is no plain value (a class, a function) after it is read from a log.
@@ -58,7 +60,12 @@ def choice_from_json(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(choice_from_json(v) for v in value)
     if isinstance(value, dict):
-        return float(value["$float"]) if "$float" in value else OpaqueChoice(str(value["$object"]))
+        try:
+            return float(value["$float"]) if "$float" in value else OpaqueChoice(str(value["$object"]))
+        except (KeyError, TypeError, ValueError):
+            raise InvalidValueError(
+                f"A choice is a text, a number, true, false, null or a list of these, not {value!r}."
+            ) from None
     return value
 
 

@@ -67,6 +67,31 @@ VERSION = 2
 FIRST_VERSION = 1
 
 
+#: Type of event -> its fields -> the types that they may have. What follows from a field at once is not here: it shows
+#: itself when it is folded. Of hot events there is little, since each is looked at whenever a log is read.
+FORMS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    "study": {"v": (int,), "directions": (list,), "seed": (int,)},
+    "attr": {"k": (str,)},
+    "metrics": {"names": (list,)},
+    "space": {"id": (str,), "d": (dict,)},
+    "worker": {"w": (str,), "host": (str,), "pid": (int,)},
+    "wait": {"n": (int,)},
+    "ask": {"n": (int,), "k": (str,)},
+    "resume": {"k": (str,)},
+}
+
+
+#: The last time that a clock can say: the end of the year 9998, for any zone.
+LATEST = 253_370_764_800_000_000
+
+
+def check_component(spec: Any) -> None:
+    """Refuse what describes no sampler or rule."""
+    args = spec["args"]
+    if not isinstance(spec["name"], str) or not isinstance(args, (dict, type(None))):
+        raise TypeError(f"{spec!r} is no sampler or rule")
+
+
 def now() -> int:
     """Microseconds since 1970 in UTC."""
     return time.time_ns() // 1000

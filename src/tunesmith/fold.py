@@ -7,17 +7,22 @@ not the one that holds the trial is void; everything else follows.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tunesmith._table import DELETED, OPEN
 from tunesmith.distributions import choice_from_json
-from tunesmith.events import VERSION, Event, attr_from_json
+from tunesmith.events import FORMS, LATEST, VERSION, Event, attr_from_json, check_component
 from tunesmith.exceptions import LogDamagedError, NewerFormatError
 from tunesmith.folded import Folded
 from tunesmith.open_trials import OpenTrial, Part, Saved, first_of_each_step, rewind
 from tunesmith.space import Space
 from tunesmith.trial._state import TrialState
+
+#: What an event raises whose fields are not what they should be.
+MALFORMED = (KeyError, TypeError, IndexError, ValueError, AttributeError, OverflowError)
+
+_NONE: Mapping[str, tuple[type, ...]] = {}
 
 
 class Fold(Folded):
@@ -47,13 +52,15 @@ class Fold(Folded):
                 raise NewerFormatError(
                     f"The log holds an event of type {event['e']!r}, unknown to this version; update tunesmith."
                 )
+            for name, types in FORMS.get(event["e"], _NONE).items():
+                if type(event[name]) not in types:
+                    raise TypeError(f"{name} is {event[name]!r}")
+            _check_time(event.get("t", 0))
             self.version += 1
             self._history = None
             return handler(event)
-        except (KeyError, TypeError, IndexError, ValueError, AttributeError, OverflowError) as error:
-            if isinstance(error, (NewerFormatError, LogDamagedError)):
-                raise
-            raise LogDamagedError(f"The event {str(event)[:200]!r} cannot be understood: {error!r}.") from error
+        except MALFORMED as error:
+            raise not_understood(event, error) from error
 
     # -- the study ----------------------------------------------------------------------------------------------
 
@@ -62,6 +69,9 @@ class Fold(Folded):
             return False  # another creator was first
         if event["v"] > VERSION:
             raise _newer(event["v"])
+        if event["seed"] < 0 or not event["directions"] or set(event["directions"]) - {1, -1}:
+            raise ValueError("the seed or the directions are impossible")
+        Space.from_dict(event.get("space") or {"parameters": {}})
         self.meta = event
         self.directions = tuple(event["directions"])
         self.table.set_objectives(len(self.directions))
@@ -75,6 +85,8 @@ class Fold(Folded):
 
     def _config(self, event: Event) -> bool:
         found: dict[str, Any] = {k: event[k] for k in ("sampler", "pruner") if k in event}
+        for spec in found.values():
+            check_component(spec)
         self.config.update(found)
         if "w" in event:
             self.configs.setdefault(event["w"], {}).update(found)
@@ -85,6 +97,8 @@ class Fold(Folded):
         return True
 
     def _metric_names(self, event: Event) -> bool:
+        if len(event["names"]) != len(self.directions) or not all(isinstance(name, str) for name in event["names"]):
+            raise ValueError(f"these are no names of {len(self.directions)} objectives")
         self.metric_names = list(event["names"])
         return True
 
@@ -249,6 +263,8 @@ class Fold(Folded):
         self.where.append(OPEN)
         trial = OpenTrial(number, state)
         trial.start = fields.get("t0", 0)
+        _check_time(trial.start)
+        _check_time(fields.get("t", 0))
         if "s" in fields:
             trial.parts = [self._part(fields["s"], fields["p"])]
         if "f" in fields:
@@ -343,6 +359,16 @@ class Fold(Folded):
             system.pop("fail_reason", None)
             if event["st"] == TrialState.FAIL and "why" in event:
                 system["fail_reason"] = event["why"]
+
+
+def not_understood(event: Event, error: Exception) -> LogDamagedError:
+    """What is raised for an event that makes no sense."""
+    return LogDamagedError(f"The event {str(event)[:200]!r} cannot be understood: {error!r}.")
+
+
+def _check_time(microseconds: int) -> None:
+    if type(microseconds) is not int or not 0 <= microseconds <= LATEST:
+        raise ValueError(f"there is no time {microseconds!r}")
 
 
 def _newer(version: Any) -> NewerFormatError:

@@ -22,7 +22,7 @@ from tunesmith.exceptions import InvalidTypeError, InvalidValueError, MissingDep
 from tunesmith.train import Problem, load_dataset, saving
 from tunesmith.train.errors import DataDamagedError
 from tunesmith.train.loop import Training
-from tunesmith.train.saving import load_state, save_state, state_from_bytes, state_to_bytes
+from tunesmith.train.saving import _checksum, load_state, save_state, state_from_bytes, state_to_bytes
 
 GOOD = {"lr": 0.03, "momentum": 0.9}
 DIGITS: dict[str, Any] = {"data": "digits", "model": "cnn", "epochs": 2, "n_train": 300, "device": "cpu"}
@@ -175,7 +175,8 @@ def changed(path: Path, **header: Any) -> Path:
     with safetensors.safe_open(path, "pt") as file:
         content = {**json.loads(file.metadata()["tunesmith"]), **header}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    text = json.dumps({name: value for name, value in content.items() if value is not None})
+    entries = {name: value for name, value in content.items() if value is not None and name not in ("format", "crc")}
+    text = json.dumps({"format": content["format"], **entries, "crc": _checksum(entries, tensors)})
     other = path.with_name("changed.safetensors")
     safetensors.torch.save_file(tensors, other, {"tunesmith": text})
     return other

@@ -23,6 +23,7 @@ from tunesmith.exceptions import (
     DuplicatedStudyError,
     InvalidTypeError,
     InvalidValueError,
+    LogDamagedError,
     StudyNotFoundError,
 )
 from tunesmith.pruners import BasePruner, get_pruner
@@ -183,7 +184,8 @@ def whole_log(store: BaseStorage, name: str) -> StudyLog:
     """The log of a study that is there.
 
     Raises:
-        StudyNotFoundError: there is none of that name, or not all of it.
+        StudyNotFoundError: there is none of that name, or not all of it. LogDamagedError: it does not say by what
+            method it is searched.
     """
     log = StudyLog(store, find_study(store, name))
     log.sync()
@@ -193,6 +195,8 @@ def whole_log(store: BaseStorage, name: str) -> StudyLog:
             "create_study(..., load_if_exists=True) to complete it, or delete_study."
         )
     _check_whole(name, log)
+    if missing := {"sampler", "pruner"} - log.fold.config.keys():
+        raise LogDamagedError(f"The log of the study {name!r} names no {' and no '.join(sorted(missing))}.")
     return log
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.events import Event
-from tunesmith.fold import Fold
+from tunesmith.fold import MALFORMED, Fold, not_understood
 from tunesmith.records import frozen_trial, local_time
 from tunesmith.trial import TrialState
 
@@ -49,12 +49,16 @@ def entries(records: Iterable[list[Event]]) -> list[LogEntry]:
     found = []
     for position, record in enumerate(records, 1):
         for event in record:
-            before = _result(fold, event) if event.get("e") == "edit" else ""
-            valid = fold.apply(event)
-            text = _TEXTS[event["e"]](event) + (f" (before: {before})" if before and "st" in event else "")
+            try:
+                before = _result(fold, event) if event.get("e") == "edit" else ""
+                valid = fold.apply(event)
+                text, who = _TEXTS[event["e"]](event), _who(fold, event)
+            except MALFORMED as error:
+                raise not_understood(event, error) from error
+            text += f" (before: {before})" if before and "st" in event else ""
             found.append(
                 LogEntry(
-                    position, local_time(event.get("t", 0)), event["e"], event.get("n"), _who(fold, event),
+                    position, local_time(event.get("t", 0)), event["e"], event.get("n"), who,
                     text if valid else f"{text} (void)", valid,
                 )
             )  # fmt: skip

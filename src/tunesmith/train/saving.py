@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -317,7 +318,7 @@ def _nested(value: Any, tensors: Mapping[str, Tensor]) -> Any:
 def _packed(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
     safetensors = _safetensors()
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}  # none share memory
-    text = json.dumps({"format": FORMAT, **header})
+    text = json.dumps({"format": FORMAT, **header, "crc": _checksum(header, own)})
     return safetensors.save(own, metadata={_KEY: text})  # type: ignore[no-any-return]
 
 
@@ -338,9 +339,19 @@ def _unpacked(content: bytes, source: PathLike, kind: str) -> tuple[dict[str, An
     if found[1] != kind:
         raise InvalidValueError(f"{name} holds a {found[1]}, not a {kind}; read it with {reader}.")
     try:
-        return header, safetensors.load(content)
+        tensors = safetensors.load(content)
     except Exception as error:  # SafetensorError is not exported by all versions
         raise DataDamagedError(f"{name} is damaged: {error}") from None
+    crc = header.pop("crc", None)  # files of earlier versions have none
+    del header["format"]
+    if crc is not None and crc != _checksum(header, tensors):
+        raise DataDamagedError(f"{name} is damaged: its checksum is wrong.")
+    return header, tensors
+
+
+def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
+    """Of what is read back, so that also a changed name, shape or type is noticed."""
+    return zlib.crc32(_safetensors().save(dict(tensors)), zlib.crc32(json.dumps(header).encode()))
 
 
 _READERS = {"network": "tunesmith.train.load(path)", "state": "tunesmith.train.saving.load_state(path)"}
