@@ -44,6 +44,10 @@ class SocketChannel:
         assert data is not None  # which only a timeout gives
         return data
 
+    def leave(self) -> None:
+        """The process ends. Its watch looks at the descriptor until then."""
+        self._stream.leave()
+
 
 def main() -> None:
     """Evaluate trials until the study says that there are no more, or its process is gone."""
@@ -67,6 +71,8 @@ def main() -> None:
         Evaluator(channel, objective, setup.collect).run()
     except Disconnected:
         _vanish()
+    finally:
+        channel.leave()
 
 
 class _Watch:

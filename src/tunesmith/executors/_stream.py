@@ -75,3 +75,7 @@ class MessageStream:
     def close(self) -> None:
         """The other side sees it."""
         self._socket.close()
+
+    def leave(self) -> None:
+        """Let the end of the process close it, and not before."""
+        self._socket.detach()
