@@ -220,6 +220,15 @@ class TestAsynchronous:
         assert samples[3::2] == [150] * 3
         assert samples[4::2] == [100] * 3
 
+    def test_a_budget_that_nobody_reports(self, caplog: pytest.LogCaptureFixture) -> None:
+        """The rule can stop nothing, which is said once."""
+        study = tunesmith.create_study(pruner=get_pruner("asha", resource="samples"))
+        with caplog.at_level("WARNING", logger="tunesmith"):
+            study.optimize(generator(crossing(3)), n_trials=3)
+        (said,) = [record.getMessage() for record in caplog.records]
+        assert "Trial 0 has not reported 'samples', which SuccessiveHalvingPruner counts in" in said
+        assert used(study) == [27, 27, 27]
+
     def test_reports_over_several_rungs(self) -> None:
         """They come every tenth step, and count for the highest rung that they have reached."""
         curves = crossing(16, 8)

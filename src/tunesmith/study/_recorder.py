@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tunesmith import logging
+from tunesmith.curves import SECONDS, STEP
 from tunesmith.exceptions import StaleTrialError, TrialDeletedError, TrialPruned
 from tunesmith.study._progress import NoProgress, Progress
 from tunesmith.study._settings import Settings
@@ -33,6 +34,7 @@ class Recorder:
     def __init__(self, study: Study, settings: Settings, progress: Progress | NoProgress) -> None:
         self._study, self._session = study, study._session
         self._settings, self._progress = settings, progress
+        self._warned = False
 
     def report(self, trial: Trial, item: Any) -> None:
         """Report what was yielded."""
@@ -81,7 +83,21 @@ class Recorder:
             _logger.warning("%s", stale)
             return False
         self._log_end(trial, state, told, why, error)
+        if state is TrialState.COMPLETE:
+            self._check_resource(trial)
         return True
+
+    def _check_resource(self, trial: Trial) -> None:
+        """A rule that counts in something that nobody reports stops nothing: say so once."""
+        rule = self._session.pruner
+        if self._warned or rule.resource in (STEP, SECONDS) or rule.resource in trial._metrics or not trial._reported:
+            return
+        self._warned = True
+        _logger.warning(
+            "Trial %d has not reported %r, which %s counts in, so nothing is stopped: yield {...: loss, %r: number}, "
+            "or call trial.report_metric(%r, number, step).",
+            trial.number, rule.resource, type(rule).__name__, rule.resource, rule.resource,
+        )  # fmt: skip
 
     def prune(self, trial: Trial, why: TrialPruned) -> None:
         """Record the end of a trial that the stopping rule, or the lack of room, has ended."""
