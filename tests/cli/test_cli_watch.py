@@ -46,6 +46,7 @@ class TestPace:
     ("seconds", "text", "clock"),
     [
         (0.0, "0 seconds", "0:00"),
+        (1.2, "1 second", "0:01"),
         (119.0, "119 seconds", "1:59"),
         (600.0, "10.0 minutes", "10:00"),
         (7333.0, "2.0 hours", "2:02:13"),
@@ -91,7 +92,7 @@ def test_a_worker_is_seen_while_it_works(storage: str) -> None:
     first, *_, header, row = text.splitlines()
     assert first.startswith("s: 1/4 trials  best 0.")
     assert header.split() == ["worker", "heard", "trial", "epoch", "value", "for"]
-    assert row.split()[2:7] == ["seconds", "ago", "1", "2", "0.125"]
+    assert row.split()[3:7] == ["ago", "1", "2", "0.125"]
     assert good("watch", "s", "-s", storage, "--once", "--trials", "9").splitlines()[-1] == (
         "Nobody works on this study now."
     )
