@@ -17,6 +17,7 @@ from cli.cli_helpers import COMMAND, bad, cli, environment, good, process, seen,
 import tunesmith
 from tunesmith.cli import experiment, progress
 from tunesmith.compare import ComparisonResult, Progress
+from tunesmith.compare.methods import parse_methods
 from tunesmith.distributions import FloatDistribution
 from tunesmith.trial import TrialState
 
@@ -64,6 +65,21 @@ def test_flags_override_the_file(tmp_path: Path) -> None:
     assert list(given["space"]) == ["lr"]
 
 
+def test_rules_in_a_file(tmp_path: Path) -> None:
+    text = TINY.replace(
+        "[random, sobol]", "[random+median, {name: tpe, rule: asha, rule_options: {reduction_factor: 2}}]"
+    )
+    entries = experiment.load(written(tmp_path, text + "steps: 3\n"))
+    assert [s.label for s in parse_methods(experiment.methods_of(entries))] == [
+        "random+median", "tpe+asha(reduction_factor=2)",
+    ]  # fmt: skip
+    assert experiment.budget(experiment.merged(entries, {"steps": 4}))["steps"] == 4
+    example = Path(__file__).parents[2] / "examples" / "compare_rules.yaml"
+    found = experiment.load(str(example))
+    assert [s.rule for s in parse_methods(experiment.methods_of(found))] == [None, "median", "asha", None, "asha"]
+    assert experiment.make_problem(experiment.merged(found, {})).epochs == 9
+
+
 def test_the_problem_may_keep_seeds_of_its_own(tmp_path: Path) -> None:
     entries = experiment.load(written(tmp_path, "problem: {seed: 8, split_seed: null}\nseed: 3\n"))
     problem = experiment.make_problem(experiment.merged(entries, {}))
@@ -73,7 +89,7 @@ def test_the_problem_may_keep_seeds_of_its_own(tmp_path: Path) -> None:
 def test_the_example_is_valid() -> None:
     path = Path(__file__).parents[2] / "examples" / "compare.yaml"
     entries = experiment.load(str(path))
-    assert set(entries) == set(experiment._TYPES) - {"lanes"}
+    assert set(entries) == set(experiment._TYPES) - {"lanes", "steps"}
     problem = experiment.make_problem(experiment.merged(entries, {}))
     assert list(problem.space) == ["lr", "momentum"]
     assert experiment.methods_of(entries) == ["grid", "random", "sobol", "pso"]
@@ -82,13 +98,14 @@ def test_the_example_is_valid() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("trails: 3", "Unknown key 'trails'; known: problem, space, methods, trials, repeats, epochs, seed, out, jobs, "
-                      "lanes. Did you mean 'trials'?"),
+        ("trails: 3", "Unknown key 'trails'; known: problem, space, methods, trials, repeats, epochs, steps, seed, "
+                      "out, jobs, lanes. Did you mean 'trials'?"),
         ("a: 1\nb: 2", "Unknown keys 'a', 'b'; known: problem"),
         ("problem: {dta: digits}", "Unknown key 'problem.dta'; known in 'problem': data, model, batch_size"),
         ("problem: {epochs: 3}", "Unknown key 'problem.epochs'"),
         ("space: {lr: {type: float, hgih: 1}}", "Unknown key 'space.lr.hgih'; known in 'space.lr': type, low, high"),
         ("space: {lr: {type: float, low: 2, high: 1}}", "space.lr: `low <= high` must hold"),
+        ("steps: 0", "'steps' must be an integer of at least 1, but is 0"),
         ("trials: many", "'trials' must be an integer of at least 1, but is 'many'"),
         ("trials: 2.5", "'trials' must be an integer of at least 1, but is 2.5"),
         ("repeats: true", "'repeats' must be an integer of at least 1, but is True"),
@@ -123,6 +140,12 @@ def test_mistakes_in_a_file_name_the_file_and_the_path(text: str, message: str, 
         (["--methods", "random,random"], "methods: The methods ['random'] appear twice"),
         (["--methods", ""], "`methods` is empty"),
         (["--methods", "pso(inertia)"], "cannot be read"),
+        (["--methods", "random+ahsa"], "Unknown pruner 'ahsa'"),
+        (["--methods", "random+asha+median"], "has 2 stopping rules"),
+        (["--methods", "tpe+pbt"], "schedule of hyperparameters"),
+        (["--methods", "tpe+asha", "--steps", "3"], "reports 10 times; leave `steps` out"),
+        (["--methods", "tpe+asha", "--lanes", "2"], "leave `lanes` out"),
+        (["--steps", "0"], "--steps takes an integer of at least 1, not '0'"),
         (["--jobs", "0"], "--jobs takes an integer of at least 1 (or -1), not '0'"),
     ],
 )
@@ -189,6 +212,19 @@ def test_the_tally_knows_methods_that_end_early() -> None:
     assert (tally.done, tally.total) == (3, 18)
     tally.take(Progress("trial", "pso", 0, 0, done=3, total=20))
     assert (tally.done, tally.total) == (3, 18)
+
+
+def test_the_tally_counts_epochs_where_methods_have_rules() -> None:
+    clock = Clock()
+    tally = progress.Tally(epochs=4, trials=5, now=clock)
+    for done, number in ((21, 7), (22, 8)):
+        clock.time += 10
+        tally.take(Progress("trial", "a", 0, number, done=done - 1, total=40, unit="epochs"))
+        tally.take(Progress("epoch", "a", 0, number, 1, 0.5, done=done, total=40, unit="epochs"))
+    assert tally.fraction_done == 22
+    assert tally.summary() == "22/40 epochs  0.2 it/s  1:30 left"
+    tally.take(Progress("done", "a", 0, done=22, total=40, unit="epochs"))
+    assert (tally.done, tally.total) == (22, 40)  # it is the comparison that counts what is not needed
 
 
 def test_hours_are_shown_as_hours() -> None:
@@ -285,6 +321,27 @@ def test_another_comparison_in_the_same_folder_is_refused(compared: tuple[Path, 
     assert "epochs: there 1, now 2" in message
 
 
+def test_methods_with_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, TINY.replace("sobol", "tpe+asha(reduction_factor=2)"))
+    monkeypatch.chdir(tmp_path)
+    args = ["compare", "experiment.yaml", "--epochs", "4", "--repeats", "1", "--out", "out"]
+    first = cli(*args)
+    assert first.exit_code == 0, first.stderr
+    assert first.stderr.startswith(
+        "Comparing random, tpe+asha(reduction_factor=2) on lenet5 and fashion-mnist-small: the training of 3 whole "
+        "trials each in 1 repeat, 4 epochs a trial. Folder: out/"
+    )
+    assert "the same budget of training: 12 epochs, which 3 whole trainings of 4 epochs" in " ".join(
+        first.stdout.split()
+    )
+    result = ComparisonResult.load(tmp_path / "out")
+    spent = [sum(len(trial.curves["val_loss"]) for trial in run.trials) for run in result.runs]
+    assert spent == [12, 12]
+    again = cli(*args)
+    assert "All 24 epochs were done before." in again.stderr
+    assert again.stdout == first.stdout
+
+
 @pytest.mark.slow
 def test_on_a_terminal_it_draws_bars(compared: tuple[Path, str, str]) -> None:
     folder, _, _ = compared
@@ -310,6 +367,30 @@ def test_quiet_says_nothing_but_the_result(compared: tuple[Path, str, str], monk
     assert type(progress.choose(tally, False, "plan")) is progress.Bars
     monkeypatch.setenv("TERM", "dumb")
     assert type(progress.choose(tally, False, "plan")) is progress.Plain
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_of_a_rule_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, TINY.replace("trials: 3", "trials: 4").replace("repeats: 2", "repeats: 1"))
+    args = ["compare", "experiment.yaml", "--epochs", "9", "--methods", "tpe+asha(reduction_factor=3)", "--quiet"]
+    running = subprocess.Popen(
+        [*COMMAND, *args, "--out", "cut"], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    storage = str(tmp_path / "cut" / "studies.jsonl")
+    end, paused = time.monotonic() + 60, 0
+    while paused < 2 and time.monotonic() < end and running.poll() is None:
+        time.sleep(0.01)
+        if os.path.exists(storage) and tunesmith.get_all_study_names(storage):
+            paused = [t.state for t in _first_study(storage).trials].count(TrialState.PAUSED)
+    running.kill()
+    running.communicate(timeout=60)
+    assert running.returncode == -signal.SIGKILL
+    monkeypatch.chdir(tmp_path)
+    for folder in ("cut", "whole"):
+        good(*args, "--out", folder)
+    cut, whole = (ComparisonResult.load(tmp_path / name).to_dict(timings=False) for name in ("cut", "whole"))
+    assert json.dumps(cut, sort_keys=True) == json.dumps(whole, sort_keys=True)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 from tunesmith import Categorical, Float, Int, Space
 from tunesmith.compare.methods import method_sampler, parse_methods, sampler_seed, split_methods
 from tunesmith.exceptions import InvalidTypeError, InvalidValueError, TunesmithError
+from tunesmith.pruners import get_pruner
 from tunesmith.samplers import get_sampler
 
 PLANE = Space({"x": Float(0, 1), "y": Float(1e-3, 10, log=True)})
@@ -37,6 +38,51 @@ def test_names_options_and_labels():
     assert parse_methods({"mine": sampler})[0].instance is sampler
 
 
+def ruled(methods):
+    return [(s.label, s.name, dict(s.options), s.rule, dict(s.rule_options)) for s in parse_methods(methods)]
+
+
+def test_stopping_rules():
+    assert ruled("tpe+asha, random + hyperband(max_resource=27),pso(inertia=0.7)+median") == [
+        ("tpe+asha", "tpe", {}, "asha", {}),
+        ("random + hyperband(max_resource=27)", "random", {}, "hyperband", {"max_resource": 27}),
+        ("pso(inertia=0.7)+median", "pso", {"inertia": 0.7}, "median", {}),
+    ]
+    given = {
+        "name": "tpe",
+        "options": {"n": 3},
+        "rule": "asha(min_resource=2)",
+        "rule_options": {"reduction_factor": 2},
+    }
+    own = {"min_resource": 2, "reduction_factor": 2}
+    assert ruled([given]) == [("tpe(n=3)+asha(min_resource=2, reduction_factor=2)", "tpe", {"n": 3}, "asha", own)]
+    assert ruled({"mine": {"tpe+asha": {"n": 3}}}) == [("mine", "tpe", {"n": 3}, "asha", {})]
+    assert ruled([{"name": "optuna:tpe+asha", "label": "theirs"}]) == [("theirs", "optuna:tpe", {}, "asha", {})]
+    sampler, rule = get_sampler("random"), get_pruner("median")
+    (pair,) = parse_methods([(sampler, rule)])
+    assert (pair.label, pair.instance, pair.rule) == ("random+median", sampler, rule)
+    assert pair.text == f"{sampler!r}+{rule!r}"
+    assert ruled([("random", "asha(reduction_factor=2)")])[0][0] == "random+asha(reduction_factor=2)"
+    assert parse_methods({"mine": {"name": "random", "rule": rule}})[0].rule is rule
+    assert parse_methods(["tpe+asha"])[0].text == "tpe+asha"
+    assert parse_methods(["random(name='a+b')"])[0].rule is None
+
+
+def test_a_rule_is_told_what_a_whole_training_is():
+    ready = method_sampler("random+asha", PLANE, 10, 27)
+    assert ready.rule == get_pruner("asha", max_resource=27)
+    assert ready.study_name(3) == "random+asha/repeat-03"
+    assert method_sampler("random+hyperband(max_resource=9)", PLANE, 10, 27).rule.max_resource == 9
+    assert method_sampler("random+hyperband(resource=seconds)", PLANE, 10, 27).rule.max_resource == "auto"
+    grid = method_sampler("grid+topk(k=2)", PLANE, 9, 5)
+    assert grid.variant == "3x3, 9 trials"
+    assert grid.rule.n_configurations == 9 * 5 - 2 * 4
+    assert method_sampler("random", PLANE, 10).rule is None
+    planning = method_sampler("pso(inertia=[0.9, 0.1])+asha", PLANE, 9, 5)
+    assert planning.note == "its sampler plans for 9 trials, but its rule lets it begin more."
+    assert planning.variant == "9 trials"
+
+
 def test_commas_within_brackets_do_not_separate():
     assert split_methods("a(x=1,y=[2,3]),b, c ,") == ["a(x=1,y=[2,3])", "b", "c"]
 
@@ -55,7 +101,18 @@ def test_commas_within_brackets_do_not_separate():
         ([{"name": "pso", "speed": 1}], InvalidValueError, "speed"),
         ([{"pso": {}, "random": {}}], InvalidValueError, "written as"),
         ([{"pso": 3}], InvalidTypeError, "mapping"),
+        ([{"pso": {1: 2}}], InvalidTypeError, "one is called 1"),
         ([7], InvalidTypeError, "7"),
+        (["tpe+asha+median"], InvalidValueError, "2 stopping rules"),
+        (["tpe+"], InvalidValueError, "no name"),
+        (["+asha"], InvalidValueError, "no name"),
+        ([{"name": "tpe+asha", "rule": "median"}], InvalidValueError, "names a rule already"),
+        ([{"name": "tpe", "rule": 3}], InvalidTypeError, "must be a stopping rule or its name"),
+        ([{"name": "tpe", "rule_options": {"k": 3}}], InvalidTypeError, "must be a stopping rule or its name"),
+        ([{"name": "tpe", "rule": "asha", "rule_options": 3}], InvalidTypeError, "mapping"),
+        ([{"name": "tpe", "rule": get_pruner("asha"), "rule_options": {"k": 3}}], InvalidValueError, "has its own"),
+        ([("tpe", 3)], InvalidTypeError, "must be a stopping rule or its name"),
+        ([("tpe", "asha", "median")], InvalidTypeError, "a pair"),
         (7, InvalidTypeError, "list of methods"),
     ],
 )

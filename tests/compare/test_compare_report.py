@@ -148,7 +148,7 @@ def test_the_verdict_says_no_more_than_the_tests():
 def test_best_so_far_is_the_running_best_with_mean_and_band():
     result = synthetic(trials=6, repeats=4)
     curve = plotdata.best_so_far(result)["sobol"]
-    assert curve.trials == [1, 2, 3, 4, 5, 6]
+    assert curve.at == [1, 2, 3, 4, 5, 6]
     for repeat, own in curve.repeats.items():
         values = [t.value for t in result.run("sobol", repeat).trials]
         assert own == [min(values[: k + 1]) for k in range(6)]

@@ -31,11 +31,15 @@ def compare(
     ] = None,
     methods: Annotated[
         str | None,
-        typer.Option("--methods", metavar="M,M,...", help=f"Default: {','.join(experiment.DEFAULT_METHODS)}."),
+        typer.Option(
+            "--methods",
+            metavar="M,M,...",
+            help=f"Search methods; with a stopping rule: tpe+asha. Default: {','.join(experiment.DEFAULT_METHODS)}.",
+        ),
     ] = None,
     trials: Annotated[
         int | None,
-        count("--trials", low=1, help="Trials of each method in each repeat. Default: 25."),
+        count("--trials", low=1, help="Trials (whole trainings) of each method in each repeat. Default: 25."),
     ] = None,
     repeats: Annotated[
         int | None,
@@ -44,6 +48,10 @@ def compare(
     epochs: Annotated[
         int | None,
         count("--epochs", low=1, help="Epochs of each trial. Default: 10."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        count("--steps", low=1, help="Epochs of a whole training, for rules, if the space has the epochs."),
     ] = None,
     seed: Annotated[
         int | None,
@@ -73,13 +81,16 @@ def compare(
     Every method gets the same trials in every repeat, on the same split and with the same training seeds. Prints the
     tables, and writes them with all data and an HTML report to the folder.
 
+    A method may have a stopping rule: `tpe+asha`, `random+hyperband(reduction_factor=4)`. Its budget is the training
+    that `--trials` whole trials take, counted in epochs, for as many configurations as the rule gets out of it.
+
     It can be interrupted: the same command again does only what is missing.
 
-    `tunesmith names` lists the methods, data sets, models and spaces.
+    `tunesmith names` lists the methods, rules, data sets, models and spaces.
     """
     flags = {
         "data": data, "model": model, "space": space, "methods": methods, "trials": trials, "repeats": repeats,
-        "epochs": epochs, "seed": seed, "out": out, "jobs": jobs, "lanes": lanes,
+        "epochs": epochs, "steps": steps, "seed": seed, "out": out, "jobs": jobs, "lanes": lanes,
     }  # fmt: skip
     entries = experiment.merged(experiment.load(file) if file is not None else {}, flags)
     problem = experiment.make_problem(entries)
@@ -105,7 +116,8 @@ def _run(problem: Any, entries: dict[str, Any], folder: str, quiet: bool) -> Any
             return run(problem, methods, out=folder, on_progress=listener, **budget)
     except KeyboardInterrupt:
         tally = listener.tally
-        done = f"{tally.done} of {tally.total} trials are done and kept in" if tally.total else "Nothing is lost in"
+        known = f"{tally.done} of {tally.total} {tally.unit} are done and kept in"
+        done = known if tally.total else "Nothing is lost in"
         say(f"\nInterrupted: {done} {folder}/. The same command goes on from there:\n  {_command()}")
         _refresh(folder)
         raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
@@ -138,10 +150,12 @@ def _plan(run: Any, problem: Any, methods: Any, budget: dict[str, Any], folder: 
 
     defaults = {name: p.default for name, p in inspect.signature(run).parameters.items()}
     trials, repeats = (budget.get(name, defaults[name]) for name in ("trials", "repeats"))
-    labels = [spec.label for spec in parse_methods(methods)]
+    specs = parse_methods(methods)
+    ruled = any(spec.rule is not None for spec in specs)
+    budget_of_each = f"the training of {trials} whole trials each" if ruled else f"{trials} trials each"
     return (
-        f"Comparing {', '.join(labels)} on {problem.model} and {problem.data}: {trials} trials each in "
-        f"{repeats} repeat{'' if repeats == 1 else 's'}, {problem.epochs} "
+        f"Comparing {', '.join(spec.label for spec in specs)} on {problem.model} and {problem.data}: {budget_of_each} "
+        f"in {repeats} repeat{'' if repeats == 1 else 's'}, {problem.epochs} "
         f"epoch{'' if problem.epochs == 1 else 's'} a trial. Folder: {folder}/"
     )
 

@@ -9,10 +9,11 @@ The file, everything in it optional::
       fixed: {batch_size: 64}
     space: small        # or small, medium, all, or a mapping
       # lr: {type: float, low: 1e-4, high: 1e-1, log: true}
-    methods: [grid, random, sobol, "pso(topology=ring)"]
-    trials: 9           # of each method in each repeat
+    methods: [grid, random, sobol, "pso(topology=ring)", tpe+asha]
+    trials: 9           # of each method in each repeat; with a stopping rule (+asha) the training that they take
     repeats: 8
     epochs: 3           # of each trial
+    # steps: 3          # epochs of a whole training, only if rules are compared and the space has the epochs
     seed: 0             # of the methods, the trainings and (unless the problem says otherwise) the split
     out: comparison     # folder
     jobs: 2             # studies at a time; with lanes: threads that compute
@@ -48,6 +49,7 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "trials": _count(1),
     "repeats": _count(1),
     "epochs": _count(1),
+    "steps": _count(1),
     "seed": _count(0),
     "out": (lambda v: isinstance(v, str) and bool(v), "the path of a folder"),
     "jobs": _count(1, -1),
@@ -138,7 +140,14 @@ def make_problem(entries: Mapping[str, Any]) -> Any:
 
 def budget(entries: Mapping[str, Any]) -> dict[str, Any]:
     """The other arguments of ``compare``."""
-    names = {"trials": "trials", "repeats": "repeats", "seed": "seed", "jobs": "n_jobs", "lanes": "lanes"}
+    names = {
+        "trials": "trials",
+        "repeats": "repeats",
+        "steps": "steps",
+        "seed": "seed",
+        "jobs": "n_jobs",
+        "lanes": "lanes",
+    }
     return {argument: entries[key] for key, argument in names.items() if key in entries}
 
 

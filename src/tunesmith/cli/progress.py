@@ -26,16 +26,20 @@ class Tally:
         epochs: of each trial.
         trials: of each study.
         now: a clock in seconds.
+
+    Attributes:
+        unit: what is counted: ``"trials"``; where methods have stopping rules, ``"epochs"`` or ``"steps"``.
     """
 
     def __init__(self, epochs: int, trials: int, now: Any = time.monotonic) -> None:
         self.epochs, self.trials = epochs, trials
         self._now = now
         self._begin: float | None = None
-        self._first = 0  # trials that were there already
+        self._first = 0  # trials (or steps) that were there already
         self._missing = 0  # trials that methods will not need (a grid that is done)
         self._last_number: dict[tuple[str, int], int] = {}
         self.done = self.total = self.iterations = self.failed = 0
+        self.unit = "trials"
         self.running: dict[tuple[str, int], str] = {}
         self.steps: dict[tuple[str, int], int] = {}
 
@@ -45,6 +49,7 @@ class Tally:
             return
         if self._begin is None:
             self._begin, self._first = self._now(), event.done
+        self.unit = event.unit
         self.done, self.total = event.done, event.total - self._missing
         key = (event.method, event.repeat)
         if event.event == "trial" and event.trial is not None:
@@ -67,7 +72,7 @@ class Tally:
         self.running.pop(key, None)
         self.steps.pop(key, None)
         number = self._last_number.pop(key, None)
-        if number is not None:
+        if number is not None and self.unit == "trials":
             self._missing += max(0, self.trials - number - 1)
             self.total -= max(0, self.trials - number - 1)
 
@@ -78,7 +83,9 @@ class Tally:
 
     @property
     def fraction_done(self) -> float:
-        """Trials done, the running ones counted by their epochs."""
+        """Trials done, the running ones counted by their epochs; or steps, which are counted one by one."""
+        if self.unit != "trials":
+            return self.done
         return self.done + sum(min(1.0, step / self.epochs) for step in self.steps.values())
 
     @property
@@ -90,14 +97,14 @@ class Tally:
     def left(self) -> str:
         """Time to finish, as far as the trials of this session tell."""
         gained = self.fraction_done - self._first
-        if gained < 0.5 or self.done >= self.total:
+        if gained < (0.5 if self.unit == "trials" else 1) or self.done >= self.total:
             return ""
         return f"{output.clock(self.seconds / gained * (self.total - self.fraction_done))} left"
 
     def summary(self) -> str:
         """``52/108 trials  3.4 it/s  2:13 left``."""
         failed = f"{self.failed} failed" if self.failed else ""
-        return "  ".join(p for p in (f"{self.done}/{self.total} trials", failed, self.rate, self.left) if p)
+        return "  ".join(p for p in (f"{self.done}/{self.total} {self.unit}", failed, self.rate, self.left) if p)
 
 
 class Silent:
@@ -133,9 +140,9 @@ class Silent:
         if self.plan:
             say(self.plan)
             if self.tally.done >= self.tally.total:
-                say(f"All {self.tally.total} trials were done before.")
+                say(f"All {self.tally.total} {self.tally.unit} were done before.")
             elif self.tally.done:
-                say(f"{self.tally.done} of {self.tally.total} trials were done before; going on.")
+                say(f"{self.tally.done} of {self.tally.total} {self.tally.unit} were done before; going on.")
 
     def show(self, event: Progress) -> None:
         """After each event."""
@@ -182,7 +189,10 @@ class Bars(Silent):
     def show(self, event: Progress) -> None:
         """Redraw what changed."""
         tally = self.tally
-        self._bars.update(self._all, total=tally.total, completed=tally.fraction_done, note=tally.summary())
+        self._bars.update(
+            self._all, description=f"all {tally.unit}", total=tally.total, completed=tally.fraction_done,
+            note=tally.summary(),
+        )  # fmt: skip
         key = (event.method, event.repeat)
         if key in tally.running:
             if key not in self._tasks:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tunesmith.compare import formatting
 from tunesmith.compare.directions import bare_name, split_of
-from tunesmith.compare.result import ComparisonResult, Direction, Run, metric_direction
+from tunesmith.compare.result import ComparisonResult, Direction, Run, TrialRow, metric_direction
 from tunesmith.exceptions import InvalidValueError
 from tunesmith.numerics import statistics
 
@@ -122,17 +122,9 @@ def shown_measures(result: ComparisonResult) -> list[str]:
 
 def headings(result: ComparisonResult) -> dict[str, str]:
     """Measure -> what stands above its column, of every metric of the result; all different, also from the others."""
-    others = {
-        "",
-        "method",
-        "trials",
-        "training time",
-        "runs",
-        "#",
-        "time",
-        "state",
-        *result.space.get("parameters", {}),
-    }
+    others = {"", "method", "trials", "training time", "runs", "#", "time", "state"}
+    others |= {"complete", f"{result.unit}s"} if result.ruled else set()
+    others |= set(result.space.get("parameters", {}))
     val = dict.fromkeys([result.objective, *result.metrics])
     found = formatting.headings(list(val), result.test_metrics, others)
     texts = {f"{where}:{name}": text for (where, name), text in found.items()}
@@ -240,6 +232,30 @@ def _raw_test(x: Summary, y: Summary, minimize: bool) -> tuple[float, float, flo
 def trial_counts(result: ComparisonResult) -> dict[str, list[int]]:
     """Label -> how many trials each of its finished runs has, by repeat."""
     return {m: [len(run.trials) for run in result.of(m) if run.finished] for m in result.labels}
+
+
+def complete_counts(result: ComparisonResult) -> dict[str, list[int]]:
+    """Label -> how many trials of each of its finished runs were trained to their ends, by repeat."""
+    runs = {m: [run for run in result.of(m) if run.finished] for m in result.labels}
+    return {m: [sum(t.state == "COMPLETE" for t in run.trials) for run in found] for m, found in runs.items()}
+
+
+def trial_steps(trial: TrialRow, result: ComparisonResult) -> int:
+    """How many steps of training a trial took; one that has reported nothing took a whole training, or a step."""
+    reported = len(trial.curves.get(result.objective, ()))
+    return reported or (result.steps or 1 if trial.state == "COMPLETE" else 1)
+
+
+def steps_spent(result: ComparisonResult) -> dict[str, list[int]]:
+    """Label -> the steps of training that each of its finished runs took, by repeat."""
+    runs = {m: [run for run in result.of(m) if run.finished] for m in result.labels}
+    return {m: [sum(trial_steps(t, result) for t in run.trials) for run in found] for m, found in runs.items()}
+
+
+def ends_of_trials(run: Run, result: ComparisonResult) -> list[int]:
+    """How many steps of training a run had taken at the last step of each of its trials."""
+    own = itertools.accumulate(trial_steps(trial, result) for trial in run.trials)
+    return [total if trial.spent is None else trial.spent for trial, total in zip(run.trials, own, strict=True)]
 
 
 def failures(result: ComparisonResult) -> dict[str, int]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from tunesmith.compare.course import Course, Part
 from tunesmith.compare.result import Run, TrialRow, best_number
 from tunesmith.study import Study
-from tunesmith.trial import FrozenTrial
+from tunesmith.trial import FrozenTrial, TrialState
+
+Reports = dict[int, float]
 
 #: Trial attribute with the seconds its evaluation took (the log's own times would include a night between attempts).
 SECONDS = "compare.seconds"
-#: Study attributes: seconds spent so far; number of trials at which its sampler had nothing left.
+#: Study attributes: seconds spent so far; number of trials (with a rule: steps) at which there was nothing left to do.
 WALL, EXHAUSTED = "compare.wall_seconds", "compare.exhausted"
 
 
@@ -50,27 +54,78 @@ def collect_run(
     """
     found = sorted(study.get_trials(deepcopy=False), key=lambda t: t.number)
     rows = [_row(t, metrics[0], t.number < n_initial) for t in found if t.number < trials and t.state.is_finished()]
+    end = study.user_attrs.get(EXHAUSTED)
+    finished = len(rows) >= trials or (end is not None and len(rows) >= end)
+    return _run(study, label, repeat, rows, metrics, direction, finished)
+
+
+def collect_ruled_run(
+    study: Study,
+    label: str,
+    repeat: int,
+    course: Course,
+    budget: int,
+    metrics: list[str],
+    direction: Any,
+    *,
+    n_initial: int,
+) -> Run:
+    """As :func:`collect_run` for a method with a stopping rule: all trials that were begun within the budget.
+
+    Those that had not ended when it was spent (they ran, or were paused) are PRUNED, with their last value.
+
+    Args:
+        study, label, repeat, metrics, direction, n_initial: as there.
+        course: of the study.
+        budget: in steps; what was done with more (from a larger budget) is left out.
+    """
+    part = course.until(budget)
+    found = sorted(study.get_trials(deepcopy=False), key=lambda t: t.number)
+    rows = [_ruled_row(t, metrics[0], t.number < n_initial, part) for t in found if t.number in part.steps]
+    finished = (course.spent >= budget and not course.unsettled) or EXHAUSTED in study.user_attrs
+    return _run(study, label, repeat, rows, metrics, direction, finished)
+
+
+def _run(
+    study: Study, label: str, repeat: int, rows: list[TrialRow], metrics: list[str], direction: Any, finished: bool
+) -> Run:
     best = best_number(rows, direction)
     attrs = study.user_attrs
     test = attrs.get(key_of_test(best), {}) if best is not None else {}
     again = test.get("metrics", {})
     labelled = any(name.startswith("test_") for name in again)  # then the others are validation metrics once more
-    end = attrs.get(EXHAUSTED)
     return Run(
         method=label, repeat=repeat, study=study.study_name, seed=study.seed, trials=rows, best=best,
         test={name: value for name, value in again.items() if name.startswith("test_") or not labelled},
         retrained=again.get(metrics[0]) if labelled else None,
-        test_seconds=test.get("seconds"), wall_seconds=attrs.get(WALL),
-        finished=len(rows) >= trials or (end is not None and len(rows) >= end),
+        test_seconds=test.get("seconds"), wall_seconds=attrs.get(WALL), finished=finished,
     )  # fmt: skip
 
 
+def _ruled_row(trial: FrozenTrial, objective: str, initial: bool, part: Part) -> TrialRow:
+    """What a trial was within a part of its study's budget."""
+    last = part.last[trial.number]
+    if trial.number in part.ended:
+        return replace(_row(trial, objective, initial), spent=last)
+    steps = sorted(trial.intermediate_values)[: part.steps[trial.number]]
+    reached = {step: trial.intermediate_values[step] for step in steps}
+    metrics = {name: {k: v for k, v in found.items() if k in reached} for name, found in trial.metrics.items()}
+    value = reached[steps[-1]] if steps and not math.isnan(reached[steps[-1]]) else None
+    row = _described(trial, objective, initial, value, reached, metrics)
+    return replace(row, state=TrialState.PRUNED.name, error="", spent=last)
+
+
 def _row(trial: FrozenTrial, objective: str, initial: bool) -> TrialRow:
-    curves = {objective: _curve(trial.intermediate_values)} if trial.intermediate_values else {}
-    curves |= {name: _curve(values) for name, values in trial.metrics.items()}
-    value = trial.value
+    return _described(trial, objective, initial, trial.value, trial.intermediate_values, trial.metrics)
+
+
+def _described(
+    trial: FrozenTrial, objective: str, initial: bool, value: float | None, reports: Reports, others: dict[str, Reports]
+) -> TrialRow:
+    curves = {objective: _curve(reports)} if reports else {}
+    curves |= {name: _curve(values) for name, values in others.items()}
     metrics = {} if value is None else {objective: value}
-    metrics |= {name: values[max(values)] for name, values in trial.metrics.items() if values and value is not None}
+    metrics |= {name: values[max(values)] for name, values in others.items() if values and value is not None}
     duration = trial.user_attrs.get(SECONDS)
     if duration is None and trial.duration is not None:
         duration = trial.duration.total_seconds()

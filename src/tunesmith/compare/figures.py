@@ -58,7 +58,10 @@ def _value_axis(title: str, values: list[float], share: bool = False) -> dict[st
 
 
 def curves(result: ComparisonResult) -> Figure | None:
-    """Best value so far against the number of trials: a line for the mean, a band of one standard deviation."""
+    """Best value so far against the number of trials (with stopping rules: of steps of training): a line for the mean,
+    a band of one standard deviation."""
+    unit = f"{result.unit}s" if result.ruled else "trials"
+    shape = "hv" if result.ruled else "hvh"  # a trial's value is there from its last step on
     data: list[dict[str, Any]] = []
     seen: list[float] = []
     for i, (label, curve) in enumerate(plotdata.best_so_far(result).items()):
@@ -66,24 +69,25 @@ def curves(result: ComparisonResult) -> Figure | None:
         known = [k for k, v in enumerate(curve.mean) if v is not None]
         if not known:
             continue
-        x = [curve.trials[k] for k in known]
+        x = [curve.at[k] for k in known]
         low, high = [curve.low[k] for k in known], [curve.high[k] for k in known]
         seen += [v for v in low + high if v is not None]
         if len(curve.repeats) > 1:
-            edge = {"type": "scatter", "mode": "lines", "x": x, "line": {"width": 0, "shape": "hvh"},
+            edge = {"type": "scatter", "mode": "lines", "x": x, "line": {"width": 0, "shape": shape},
                     "hoverinfo": "skip", "showlegend": False, "legendgroup": str(i)}  # fmt: skip
             data += [{**edge, "y": low}, {**edge, "y": high, "fill": "tonexty", "fillcolor": _rgba(color, 0.14)}]
         data.append({
             "type": "scatter", "mode": "lines", "x": x, "y": [curve.mean[k] for k in known], "name": _text(label),
-            "line": {"color": color, "dash": dash, "width": 2.5, "shape": "hvh"}, "legendgroup": str(i),
-            "hovertemplate": "%{y:.5g} after %{x} trials<extra>" + _text(label) + "</extra>",
+            "line": {"color": color, "dash": dash, "width": 2.5, "shape": shape}, "legendgroup": str(i),
+            "hovertemplate": "%{y:.5g} after %{x} " + unit + "<extra>" + _text(label) + "</extra>",
         })  # fmt: skip
     if not data:
         return None
     last = max(t for trace in data for t in trace["x"])
     ticks = [t for t in plotdata.linear_ticks(0, last, whole=True) if t >= 1]
+    heading = f"{unit} of training, over all trials" if result.ruled else unit
     x_axis = {
-        "title": {"text": "trials", "standoff": 12}, "zeroline": False, "tickvals": sorted({1.0, *ticks}),
+        "title": {"text": heading, "standoff": 12}, "zeroline": False, "tickvals": sorted({1.0, *ticks}),
         "range": [1 - 0.01 * last, last + 0.01 * last] if last > 1 else [0, 2],
     }  # fmt: skip
     y_axis = _value_axis(f"best {formatting.spoken(result.objective, result.metrics)} so far", seen)
@@ -145,7 +149,7 @@ def samples(result: ComparisonResult, repeat: int) -> Figure | None:
         return None
     rows = math.ceil(len(panels) / _PANEL_COLUMNS)
     columns = math.ceil(len(panels) / rows)
-    values = [v for p in panels.values() for v in p.value if v is not None]
+    values = [v for p in panels.values() for i, v in enumerate(p.value) if v is not None and i not in p.stopped]
     layout = _layout(330 * rows + 50, annotations=[], showlegend=False)
     layout["margin"] = {"l": 90, "r": 20, "t": 40, "b": 60}
     log = plotdata.wants_log(values)
@@ -197,8 +201,12 @@ def _panel(
         places = ((axes[0], found.x[i]), (axes[1], found.y[i]))
         return "<br>".join([*(_text(f"{axis.name} {axis.text(at)}") for axis, at in places), value])
 
-    done = [i for i, v in enumerate(found.value) if v is not None and i != found.best]
-    failed = [i for i, v in enumerate(found.value) if v is None]
+    done = [i for i, v in enumerate(found.value) if v is not None and i != found.best and i not in found.stopped]
+    failed = [i for i, v in enumerate(found.value) if v is None and i not in found.stopped]
+    marks = [(failed, "no value", {"size": 8, "symbol": "x-thin-open", "color": "#D62728", "line": {"width": 2}})]
+    if found.stopped:
+        small = {"size": 6, "symbol": "circle-open", "color": "rgba(128,128,128,0.8)", "line": {"width": 1}}
+        marks.insert(0, (sorted(found.stopped), "stopped", small))
     groups = [(done, "circle", 8, 1.0), ([] if found.best is None else [found.best], "star", 17, 1.5)]
     traces = []
     for chosen, symbol, size, width in groups:
@@ -209,12 +217,12 @@ def _panel(
             "marker": {"size": size, "symbol": symbol, "color": [_shade(found.value[i], log) for i in chosen],
                        "coloraxis": "coloraxis", "line": {"width": width, "color": "rgba(90,90,90,0.9)"}},
         })  # fmt: skip
-    traces.append({
-        "type": "scatter", "mode": "markers", "x": [found.x[i] for i in failed], "y": [found.y[i] for i in failed],
-        "xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "hovertemplate": hover, "cliponaxis": False,
-        "text": [text(i, f"trial {found.number[i]}: no value") for i in failed],
-        "marker": {"size": 8, "symbol": "x-thin-open", "color": "#D62728", "line": {"width": 2}},
-    })  # fmt: skip
+    for chosen, word, marker in marks:
+        traces.append({
+            "type": "scatter", "mode": "markers", "x": [found.x[i] for i in chosen], "y": [found.y[i] for i in chosen],
+            "xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "hovertemplate": hover, "cliponaxis": False,
+            "text": [text(i, f"trial {found.number[i]}: {word}") for i in chosen], "marker": marker,
+        })  # fmt: skip
     return traces
 
 

@@ -20,6 +20,7 @@ def notes(result: ComparisonResult) -> list[str]:
     lines.append(f"Numbers are {spread}{others}.{stars}")
     said = [_budget(result), _pairing(result), f"Sampler seeds are drawn from {result.seed}."]
     lines.append(" ".join(filter(None, said)))
+    lines += _rules(result)
     lines += [f"{m.label}: {m.note}" for m in result.methods if m.note]
     lines += _without_direction(result) + _gaps(result)
     lines += _test_notes_one(result)
@@ -38,13 +39,59 @@ def notes(result: ComparisonResult) -> list[str]:
 
 def _budget(result: ComparisonResult) -> str:
     """How many trials the methods had, counted in their runs."""
-    each = count(result.trials, "trial") + (f" in each of {result.repeats} repeats" if result.repeats > 1 else "")
     counts = analysis.trial_counts(result)
-    early = {label: n for label, n in counts.items() if any(k < result.trials for k in n)}
+    if result.ruled:
+        return _training(result, {label: n for label, n in counts.items() if label not in result.ruled})
+    each = count(result.trials, "trial") + (f" in each of {result.repeats} repeats" if result.repeats > 1 else "")
+    early = _early(result, counts)
     if not early:
         return f"Every method had {each}." if result.complete else f"Every method has a budget of {each}."
-    found = ", ".join(f"{label} after {span(n)}" for label, n in early.items())
-    return f"Every method had a budget of {each}; nothing was left to propose for {found}."
+    return f"Every method had a budget of {each}; nothing was left to propose for {early}."
+
+
+def _early(result: ComparisonResult, counts: dict[str, list[int]]) -> str:
+    """``grid after 24, random after 9 to 12``: who has not used up the budget of trials."""
+    early = {label: n for label, n in counts.items() if any(k < result.trials for k in n)}
+    return ", ".join(f"{label} after {span(n)}" for label, n in early.items())
+
+
+def _training(result: ComparisonResult, without: dict[str, list[int]]) -> str:
+    """The budget where some methods have a stopping rule; ``without`` are the trials of the others."""
+    steps = result.steps or 1
+    had = "had" if result.complete else "has"
+    each = f" in each of {result.repeats} repeats" if result.repeats > 1 else ""
+    lines = [
+        f"Every method {had} the same budget of training{each}: {result.trials * steps} {result.unit}s, which "
+        f"{count(result.trials, 'whole training')} of {count(steps, result.unit)} take."
+    ]
+    if early := _early(result, without):
+        lines.append(f"Nothing was left to propose for {early} trials.")
+    spent = {m: n for m, n in analysis.steps_spent(result).items() if m in result.ruled}
+    if less := ", ".join(f"{m} after {span(n)}" for m, n in spent.items() if any(k < result.trials * steps for k in n)):
+        lines.append(f"Nothing was left to do for {less} {result.unit}s.")
+    return " ".join(lines)
+
+
+def _rules(result: ComparisonResult) -> list[str]:
+    """What the methods with stopping rules have done with their budget."""
+    begun, complete = analysis.trial_counts(result), analysis.complete_counts(result)
+    lines = []
+    for label in result.ruled:
+        if begun[label]:
+            runs = "a run" if result.repeats > 1 else "its run"
+            stopped = (
+                sum(begun[label]) - sum(complete[label]) - sum(run.n_failed for run in result.of(label) if run.finished)
+            )
+            lines.append(
+                f"{label} began {span(begun[label])} trials in {runs} and trained {span(complete[label])} of them to "
+                f"the end; its best is one of these. {count(stopped, 'trial')} in all {_were(stopped)} stopped by its "
+                "rule or by the end of the budget."
+            )
+    return lines
+
+
+def _were(n: int) -> str:
+    return "was" if n == 1 else "were"
 
 
 def shared(result: ComparisonResult) -> str:
@@ -167,13 +214,13 @@ def _trouble(result: ComparisonResult) -> list[str]:
         runs = [run for run in result.of(label) if run.finished]
         empty = [run.repeat for run in runs if run.best is None]
         if empty and len(empty) == len(runs):
-            lines.append(f"{label} has no complete trial in any repeat.")
+            lines.append(f"{label} has no complete trial in any repeat.{_small(result, label)}")
         elif empty:
             lines.append(
                 f"{label} has no complete trial in {count(len(empty), 'repeat')} (number {_numbers(empty)}); its mean "
-                "leaves these out, which flatters it."
+                f"leaves these out, which flatters it.{_small(result, label)}"
             )
-    pruned = sum(t.state == "PRUNED" for run in result.runs for t in run.trials)
+    pruned = sum(t.state == "PRUNED" for run in result.runs if run.method not in result.ruled for t in run.trials)
     if pruned:
         lines.append(f"{pruned} of {total} trials were stopped early; they count as spent budget.")
     errors = [run for run in result.runs if run.test_error]
@@ -182,6 +229,13 @@ def _trouble(result: ComparisonResult) -> list[str]:
         reason = errors[0].test_error
         lines.append(f"The test could not be evaluated in {count(len(errors), 'run')} ({where}): {reason}")
     return lines
+
+
+def _small(result: ComparisonResult, label: str) -> str:
+    """Why a method with a rule may have no complete trial."""
+    if label not in result.ruled:
+        return ""
+    return " Its rule has let none come to its end within the budget, which is too small for it; give more trials."
 
 
 def count(n: int, word: str) -> str:

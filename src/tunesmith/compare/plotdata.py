@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tunesmith.compare import analysis, formatting
-from tunesmith.compare.result import ComparisonResult, Run
+from tunesmith.compare.result import ComparisonResult, Run, better
 from tunesmith.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from tunesmith.exceptions import InvalidValueError
 
@@ -20,14 +20,15 @@ class Curve:
     """Best value so far of one method.
 
     Attributes:
-        trials: 1, 2, ..., up to the shortest of its finished runs.
+        at: numbers of trials, 1, 2, ..., up to the shortest of its finished runs; if some method has a stopping rule,
+            the numbers of steps of training at which something has changed.
         mean: mean over the repeats; None while some repeat has no complete trial yet.
         low: mean - sd, but not below the lowest repeat (so that a band of positive values stays positive).
         high: mean + sd, but not above the highest repeat.
         repeats: repeat -> its own curve.
     """
 
-    trials: list[int]
+    at: list[int]
     mean: list[float | None]
     low: list[float | None]
     high: list[float | None]
@@ -35,21 +36,48 @@ class Curve:
 
 
 def best_so_far(result: ComparisonResult) -> dict[str, Curve]:
-    """Label -> mean and band of the best complete value among the first k trials, over its finished runs.
+    """Label -> mean and band of the best complete value among the first k trials (steps), over its finished runs.
 
     Runs without any complete trial have no curve and are left out, as they are in Table I.
     """
     curves = {}
     for label in result.labels:
         runs = [run for run in result.of(label) if run.finished and run.best is not None]
-        own = {run.repeat: run.best_so_far(result.direction) for run in runs}
-        length = min(map(len, own.values()), default=0)
-        columns = [[own[r][k] for r in own] for k in range(length)]
-        stats = [_mean_band(column) for column in columns]
-        curves[label] = Curve(
-            list(range(1, length + 1)), [s[0] for s in stats], [s[1] for s in stats], [s[2] for s in stats], own
-        )
+        at, own = _by_steps(result, runs) if result.ruled else _by_trials(result, runs)
+        stats = [_mean_band([own[r][k] for r in own]) for k in range(len(at))]
+        curves[label] = Curve(at, [s[0] for s in stats], [s[1] for s in stats], [s[2] for s in stats], own)
     return curves
+
+
+#: Repeat -> the best value so far at each place.
+Own = dict[int, list[float | None]]
+
+
+def _by_trials(result: ComparisonResult, runs: list[Run]) -> tuple[list[int], Own]:
+    own = {run.repeat: run.best_so_far(result.direction) for run in runs}
+    return list(range(1, min(map(len, own.values()), default=0) + 1)), own
+
+
+def _by_steps(result: ComparisonResult, runs: list[Run]) -> tuple[list[int], Own]:
+    """A trial counts when it is complete, at the number of steps that its study had spent on all trials by then."""
+    found: dict[int, list[tuple[int, float]]] = {}
+    lengths = []
+    for run in runs:
+        ends = analysis.ends_of_trials(run, result)
+        lengths.append(max(ends))
+        best: float | None = None
+        found[run.repeat] = steps = []
+        for end, trial in sorted(zip(ends, run.trials, strict=True), key=lambda pair: pair[0]):
+            if trial.state == "COMPLETE" and trial.value is not None and better(trial.value, best, result.direction):
+                best = trial.value
+                steps.append((end, best))
+    last = min(lengths, default=0)
+    at = sorted({end for steps in found.values() for end, _ in steps if end < last} | ({last} if last else set()))
+    own: Own = {}
+    for repeat, steps in found.items():
+        places = np.searchsorted([end for end, _ in steps], at, side="right").tolist()
+        own[repeat] = [steps[place - 1][1] if place else None for place in places]
+    return at, own
 
 
 def _mean_band(column: list[float | None]) -> tuple[float | None, float | None, float | None]:
@@ -110,6 +138,7 @@ class Points:
         value: objective values, None for failed trials.
         number: trial numbers.
         best: position in these lists of the best trial, or None.
+        stopped: positions of those that a stopping rule has ended; what they reached is not to be compared.
     """
 
     x: list[float]
@@ -117,6 +146,7 @@ class Points:
     value: list[float | None]
     number: list[int]
     best: int | None
+    stopped: frozenset[int] = frozenset()
 
 
 def point_axes(result: ComparisonResult) -> tuple[Axis, Axis] | None:
@@ -195,7 +225,10 @@ def points(result: ComparisonResult, run: Run, axes: tuple[Axis, Axis]) -> Point
     drawn = [(t, x, y) for t, x, y in zip(run.trials, first, second, strict=True) if x is not None and y is not None]
     best = next((i for i, (t, _, _) in enumerate(drawn) if t.number == run.best), None)
     values = [t.value if t.value is not None and math.isfinite(t.value) else None for t, _, _ in drawn]
-    return Points([x for _, x, _ in drawn], [y for _, _, y in drawn], values, [t.number for t, _, _ in drawn], best)
+    ruled = run.method in result.ruled
+    stopped = frozenset(i for i, (t, _, _) in enumerate(drawn) if ruled and t.state == "PRUNED")
+    numbers = [t.number for t, _, _ in drawn]
+    return Points([x for _, x, _ in drawn], [y for _, _, y in drawn], values, numbers, best, stopped)
 
 
 def _place(distribution: BaseDistribution, name: str, params: Mapping[str, Any]) -> float | None:

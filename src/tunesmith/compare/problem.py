@@ -28,6 +28,7 @@ class ComparableProblem(Protocol):
     - ``metric_directions``: metric name -> ``"minimize"`` or ``"maximize"`` (default: what their names tell; the
       objective has its own);
     - ``describe()``: the problem in words, one or more lines;
+    - ``steps`` or ``epochs``: how many reports a whole training makes; methods with stopping rules need to know it;
     - ``evaluate_test(params, training_seed) -> {metric: value}``: train that configuration again and measure it on the
       test split. Absent or None: there is none. If some names start with ``test_``, these are the test metrics, and the
       objective among the others shows whether training is reproducible.

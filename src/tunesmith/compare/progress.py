@@ -18,9 +18,10 @@ class Progress:
         trial: its number, or None.
         step: how many times the trial has yielded, or None.
         value: the objective's value so far, or None.
-        done: trials that have ended, over the whole comparison.
-        total: trials there will be (grids and others that end early included as if they did not).
+        done: trials that have ended, over the whole comparison; if some method has a stopping rule, steps of training.
+        total: trials (or steps) there will be (grids and others that end early included as if they did not).
         message: a sentence for ``"skip"``, else "".
+        unit: what ``done`` and ``total`` count: ``"trials"``, ``"epochs"`` or ``"steps"``.
     """
 
     event: str
@@ -32,3 +33,4 @@ class Progress:
     done: int = 0
     total: int = 0
     message: str = ""
+    unit: str = "trials"

@@ -199,10 +199,11 @@ def _optional(table: Any) -> str:
 def _subtitle(result: ComparisonResult) -> str:
     when = f", {result.finished[:10]}" if result.finished else ""
     upto = "up to " if any(len(run.trials) < result.trials for run in result.runs) else ""
-    return (
-        f"{count(len(result.labels), 'method')}, {upto}{count(result.trials, 'trial')} each, "
-        f"{count(result.repeats, 'repeat')}, seed {result.seed}{when}"
-    )
+    each = f"{upto}{count(result.trials, 'trial')} each"
+    if result.ruled:
+        training = f"{count(result.trials, 'whole training')} of {count(result.steps or 1, result.unit)}"
+        each = f"each as much training as {training}"
+    return f"{count(len(result.labels), 'method')}, {each}, {count(result.repeats, 'repeat')}, seed {result.seed}{when}"
 
 
 def _figure_div(name: str, label: str = "") -> str:
@@ -216,6 +217,12 @@ _SAMPLES_TEXT = (
 
 
 def _curves_text(result: ComparisonResult) -> str:
+    if result.ruled:
+        return (
+            f"Mean over repeats of the best {_goal(result)} of a complete trial, by the {result.unit}s that were spent "
+            "on all trials until then, whole or stopped; the band is one standard deviation, cut off at the best and "
+            "worst repeat. A line begins when every repeat has a complete trial."
+        )
     early = any(n < result.trials for counts in analysis.trial_counts(result).values() for n in counts)
     return (
         f"Mean over repeats of the best {_goal(result)} among the first trials; the band is one standard deviation, "
@@ -244,7 +251,8 @@ def _samples_section(result: ComparisonResult, figs: Mapping[str, Any]) -> str:
     options = "".join(f'<option value="{_h(n)}">{_h(n.partition("-")[2])}</option>' for n in names)
     choice = f'<label class="choice">repeat <select data-target="samples">{options}</select></label>'
     body = (choice if len(names) > 1 else "") + _figure_div(names[0]).replace("<div ", '<div id="samples" ', 1)
-    return _section("Where the methods looked", _SAMPLES_TEXT + _undrawn(result), body)
+    stopped = " Small grey circles were stopped by a rule." if result.ruled else ""
+    return _section("Where the methods looked", _SAMPLES_TEXT + stopped + _undrawn(result), body)
 
 
 def _undrawn(result: ComparisonResult) -> str:
@@ -288,7 +296,7 @@ def _configuration(result: ComparisonResult) -> str:
     rows += [("problem as data", json.dumps(result.problem, ensure_ascii=False, default=str))]
     rows += [(f"{name}", repr(distribution)) for name, distribution in space.items()]
     rows += [(f"{name} only if", text) for name, text in space.conditions.items()]
-    rows += [(f"method {m.label}", m.sampler or m.spec) for m in result.methods]
+    rows += [(f"method {m.label}", "\n".join(filter(None, (m.sampler or m.spec, m.rule)))) for m in result.methods]
     rows += [("trials, repeats, seed", f"{result.trials}, {result.repeats}, {result.seed}")]
     rows += [("studies at a time", f"{result.n_jobs}{'' if result.lanes is None else ', in lanes'}")]
     for group, values in result.environment.items():

@@ -37,6 +37,7 @@ class TrialRow:
         duration: seconds from its start to its end, None when unknown.
         initial: whether the method chose it before it looked at any result (a swarm's first positions).
         error: why it failed, or "".
+        spent: under a stopping rule: how many steps its study had spent when this trial had its last one.
     """
 
     number: int
@@ -48,6 +49,7 @@ class TrialRow:
     duration: float | None = None
     initial: bool = False
     error: str = ""
+    spent: int | None = None
 
 
 @dataclass
@@ -103,7 +105,7 @@ class Run:
 
     @property
     def n_failed(self) -> int:
-        """How many trials ended without a value."""
+        """How many trials failed."""
         return sum(t.state == "FAIL" for t in self.trials)
 
     def best_so_far(self, direction: Direction) -> list[float | None]:
@@ -134,12 +136,14 @@ class Method:
         spec: what it was made from, e.g. ``"pso(inertia=0.7)"``.
         sampler: how the sampler describes itself.
         note: what a reader must know, e.g. the grid's levels, or "".
+        rule: how its stopping rule describes itself; "" if its trials run to their ends.
     """
 
     label: str
     spec: str
     sampler: str = ""
     note: str = ""
+    rule: str = ""
 
 
 @dataclass
@@ -179,7 +183,7 @@ class ComparisonResult:
         test_metrics: names of the test metrics; empty when the problem has no test.
         methods: those that took part, in the order given.
         skipped: label -> why a method could not take part.
-        trials: the budget of each study.
+        trials: the budget of each study; for methods with a stopping rule as much training as so many whole trials.
         repeats: how many studies each method has.
         seed: from which every other seed follows.
         n_jobs: how many studies ran at a time.
@@ -191,7 +195,10 @@ class ComparisonResult:
         started: ISO time (UTC) of the first session; ``finished`` of the last.
         metric_directions: metric name -> ``"minimize"`` or ``"maximize"``, as far as the problem states it.
         has_test: whether the problem has a test split; None in files that do not say.
-        stopping: what usual stopping rules would have done; empty when no trial has a curve, or not all is done.
+        stopping: what usual stopping rules would have done to the methods without one; empty when no trial of theirs
+            has a curve, or not all is done.
+        steps: how many steps a whole training has; None when no method has a stopping rule.
+        unit: what a step is called: "epoch" or "step".
     """
 
     title: str
@@ -218,6 +225,8 @@ class ComparisonResult:
     has_test: bool | None = None
     lanes: int | str | None = None
     stopping: list[RuleOutcome] = field(default_factory=list)
+    steps: int | None = None
+    unit: str = "step"
 
     def __repr__(self) -> str:
         best = self.best_run()
@@ -227,6 +236,11 @@ class ComparisonResult:
             f"ComparisonResult({self.title!r}: {', '.join(self.labels)}; {len(self.runs)} runs of {self.trials} trials"
             f"; {self.direction} {self.objective}{found}{state})"
         )
+
+    @property
+    def ruled(self) -> list[str]:
+        """The labels of the methods with a stopping rule."""
+        return [m.label for m in self.methods if m.rule]
 
     @property
     def labels(self) -> list[str]:
@@ -353,11 +367,7 @@ def best_number(trials: Iterable[TrialRow], direction: Direction) -> int | None:
 
 
 def metric_direction(name: str, result: ComparisonResult) -> Direction | None:
-    """Whether larger or smaller values of a metric are better; None when neither the problem nor its name tells.
-
-    The objective has its own direction on every split, other metrics the one that the problem states, else the one
-    that the words of their names tell.
-    """
+    """Whether larger or smaller values of a metric are better; None when neither the problem nor its name tells."""
     return find_direction(name, result.objective, result.direction, result.metric_directions)
 
 

@@ -22,8 +22,12 @@ _NOTES = (
 
 
 def outcomes(result: ComparisonResult) -> list[RuleOutcome]:
-    """One a rule, over the finished runs that have curves of more than one step; none if there is no such run."""
-    runs = [run for run in result.runs if run.finished and _has_curves(run, result.objective)]
+    """One a rule, over the finished runs that have curves of more than one step; none if there is no such run.
+
+    Of methods with a rule of their own only those trials have whole curves that it has kept, so they are left out.
+    """
+    able = [run for run in result.runs if run.finished and run.method not in result.ruled]
+    runs = [run for run in able if _has_curves(run, result.objective)]
     return [_outcome(result, runs, rule) for rule in RULES] if runs else []
 
 

@@ -30,14 +30,26 @@ def table_one(result: ComparisonResult) -> Table:
     columns = [Column("method", "left")] + [Column(header, rank=rank) for _, header, rank in measures]
     counts = analysis.trial_counts(result)
     uneven = any(n != result.trials for label in counts for n in counts[label])
-    columns += [Column("trials", rank=1)] * uneven + [Column("training time", rank=2), Column("runs", rank=3)]
+    columns += [Column("trials", rank=1)] * uneven
+    extra = _effort(result)
+    columns += [Column(header, rank=4) for header in extra] + [Column("training time", rank=2), Column("runs", rank=3)]
     cells = [[Cell(label) for label in result.labels]] + [_measure_cells(result, key) for key, _, _ in measures]
     if uneven:
         cells.append([_trials_cell(counts[label]) for label in result.labels])
+    cells += [[_trials_cell(found[label]) for label in result.labels] for found in extra.values()]
     cells.append(_time_cells(result))
     cells.append([_runs_cell(result, label) for label in result.labels])
     rows = [list(row) for row in zip(*cells, strict=True)]
     return Table("Table I: search methods compared", columns, rows, notes(result))
+
+
+def _effort(result: ComparisonResult) -> dict[str, dict[str, list[int]]]:
+    """Header -> label -> counts, of what methods with stopping rules do differently."""
+    if not result.ruled:
+        return {}
+    spent = analysis.steps_spent(result)
+    uneven = any(steps != result.trials * (result.steps or 1) for found in spent.values() for steps in found)
+    return {"complete": analysis.complete_counts(result), **({f"{result.unit}s": spent} if uneven else {})}
 
 
 def _measures(result: ComparisonResult) -> list[tuple[str, str, int]]:
@@ -197,7 +209,9 @@ def table_two(result: ComparisonResult, method: str | None = None, repeat: int |
     names = list(dict.fromkeys(name for trial in run.trials for name in trial.params))
     space = list(result.space.get("parameters", {}))
     names.sort(key=lambda name: space.index(name) if name in space else len(space))
-    columns = [Column("#"), Column("", "left"), *(Column(name, rank=30 + i) for i, name in enumerate(names))]
+    ruled = run.method in result.ruled
+    columns = [Column("#"), Column("", "left"), *[Column(f"{result.unit}s", rank=1)] * ruled]
+    columns += [*(Column(name, rank=30 + i) for i, name in enumerate(names))]
     heads = analysis.headings(result)
     columns += [Column(heads[f"val:{m}"], rank=0 if i < 2 else 80 + i) for i, m in enumerate(result.metrics)]
     columns += [Column("time", rank=70)]
@@ -235,6 +249,9 @@ def _is_log(space: Space, name: str) -> bool:
 def _trial_row(result: ComparisonResult, run: Run, trial: TrialRow, texts: list[str], names: list[str]) -> list[Cell]:
     is_best = trial.number == run.best
     row = [Cell(str(trial.number), trial.number), Cell("initial" if trial.initial else "", trial.initial)]
+    if run.method in result.ruled:
+        steps = analysis.trial_steps(trial, result)
+        row.append(Cell(str(steps), steps))
     row += [Cell(text, trial.params.get(name)) for name, text in zip(names, texts, strict=True)]
     for name in result.metrics:
         value = trial.metrics.get(name)
@@ -255,6 +272,11 @@ def _run_notes(result: ComparisonResult, run: Run) -> list[str]:
         )
     else:
         lines.append("No trial of this run is complete.")
+    if run.method in result.ruled:
+        lines.append(
+            f"pruned: stopped by the rule, or paused when the budget was spent; the values are those of its last "
+            f"{result.unit}, and it cannot be the best."
+        )
     if run.test:
         heads = analysis.headings(result)
         found = [f"{heads.get(f'test:{m}', m)} {formatting.metric(m, v)}" for m, v in run.test.items()]

@@ -16,7 +16,8 @@ _TIMES = ("train_seconds", "wall_seconds", "test_seconds")
 
 
 def trials_csv(result: ComparisonResult) -> str:
-    """One row a trial: method, repeat, number, state, initial, best, value, val_*, param_*, seconds.
+    """One row a trial: method, repeat, number, state, initial, best, value, val_*, param_*, seconds; also the steps
+    that it was trained for, if some method has a stopping rule.
 
     A metric that has its split in its name keeps its name, and so does ``loss`` where there is a ``val_loss``: it is
     none. A field of a parameter is empty where the trial does not have it, and ``None`` where that is its value.
@@ -24,12 +25,13 @@ def trials_csv(result: ComparisonResult) -> str:
     params, names = _param_names(result), _metric_fields(result)
     metrics = [m for m in result.metrics if m != result.objective]
     headers = [*_TRIAL_FIELDS, names["val", result.objective], *(names["val", m] for m in metrics)]
-    headers += [f"param_{p}" for p in params] + ["seconds"]
+    headers += [f"param_{p}" for p in params] + ["seconds"] + ["steps"] * bool(result.ruled)
     rows = [
         [run.method, run.repeat, t.number, t.state, int(t.initial), int(t.number == run.best), t.value]
         + [t.metrics.get(m) for m in metrics]
         + [_setting(t.params, p) for p in params]
         + [t.duration]
+        + [analysis.trial_steps(t, result)] * bool(result.ruled)
         for run in result.runs
         for t in run.trials
     ]
@@ -47,6 +49,7 @@ def runs_csv(result: ComparisonResult) -> str:
     headers = [*_RUN_FIELDS, *(names["val", m] for m in result.metrics)]
     headers += ["best_" + names["val", m] for m in result.metrics]
     headers += [names["test", m] for m in result.test_metrics] + [f"param_{p}" for p in params] + list(_TIMES)
+    headers += ["complete", "steps"] * bool(result.ruled)
     rows = []
     for run in result.runs:
         best = run.best_trial
@@ -56,7 +59,11 @@ def runs_csv(result: ComparisonResult) -> str:
         row += [_best(run, m, metric_direction(m, result)) for m in result.metrics]
         row += [run.test.get(m) for m in result.test_metrics]
         row += [_setting(best.params, p) if best else None for p in params]
-        rows.append([*row, run.train_seconds, run.wall_seconds, run.test_seconds])
+        row += [run.train_seconds, run.wall_seconds, run.test_seconds]
+        if result.ruled:
+            row.append(sum(t.state == "COMPLETE" for t in run.trials))
+            row.append(sum(analysis.trial_steps(t, result) for t in run.trials))
+        rows.append(row)
     return csv_text(headers, rows)
 
 
@@ -78,7 +85,14 @@ def _best(run: Run, name: str, direction: Direction | None) -> float | None:
 
 def _metric_fields(result: ComparisonResult) -> dict[tuple[str, str], str]:
     """The names of the metrics' columns, the same in both files and different from all others in them."""
-    taken = {*_TRIAL_FIELDS, *_RUN_FIELDS, *_TIMES, "seconds", *(f"param_{p}" for p in _param_names(result))}
+    taken = {
+        *_TRIAL_FIELDS,
+        *_RUN_FIELDS,
+        *_TIMES,
+        "seconds",
+        *(("complete", "steps") if result.ruled else ()),
+        *(f"param_{p}" for p in _param_names(result)),
+    }
     val = dict.fromkeys([result.objective, *result.metrics])
     return formatting.fields(list(val), result.test_metrics, taken)
 

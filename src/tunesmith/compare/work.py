@@ -5,17 +5,16 @@ Repeats are worked through in order, all methods in each, so that an interrupted
 
 from __future__ import annotations
 
-import inspect
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from tunesmith import logging
 from tunesmith.compare.collect import (
     EXHAUSTED,
-    SECONDS,
     WALL,
+    collect_ruled_run,
     collect_run,
     count_finished,
     key_of_test,
@@ -23,7 +22,9 @@ from tunesmith.compare.collect import (
     union,
     utc,
 )
+from tunesmith.compare.course import course_of
 from tunesmith.compare.environment import environment
+from tunesmith.compare.evaluating import BrokenError, Evaluator, Interrupted, RuledEvaluator, interruption
 from tunesmith.compare.folder import Folder
 from tunesmith.compare.lanes import LanePool, LaneProblem, LanesStopped
 from tunesmith.compare.methods import ReadyMethod, sampler_seed
@@ -38,14 +39,14 @@ from tunesmith.compare.problem import (
 )
 from tunesmith.compare.progress import Progress
 from tunesmith.compare.result import ComparisonResult, Method, Run
+from tunesmith.compare.rules import step_name
 from tunesmith.compare.stopping import outcomes
-from tunesmith.exceptions import MissingDependencyError, StorageInternalError
+from tunesmith.exceptions import StorageInternalError
 from tunesmith.executors._threads import run_workers
 from tunesmith.pruners import get_pruner
 from tunesmith.storages import BaseStorage, get_storage
 from tunesmith.study import Study, create_study
-from tunesmith.train.errors import DataDamagedError, DataNotFoundError
-from tunesmith.trial import Trial, TrialState
+from tunesmith.trial import TrialState
 
 _logger = logging.get_logger("tunesmith.compare")
 
@@ -53,22 +54,6 @@ _logger = logging.get_logger("tunesmith.compare")
 #: A study to be done: a method and a repeat. Runs by (label, repeat).
 Item = tuple[ReadyMethod, int]
 Runs = dict[tuple[str, int], Run]
-
-
-class _Stop(KeyboardInterrupt):
-    """Ends an evaluation because the comparison was interrupted; the study gives its trial back, like at Ctrl-C."""
-
-
-class _Broken(_Stop):
-    """Ends the comparison because of an error that is no configuration's fault."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-#: Errors of the machine: another configuration would meet them too, and the same one might not tomorrow.
-_NO_RESULTS = (MissingDependencyError, DataNotFoundError, DataDamagedError)
 
 
 class Comparison:
@@ -85,7 +70,11 @@ class Comparison:
         n_jobs: int | None,
         lanes: int | str | None,
         on_progress: Callable[[Progress], None] | None,
+        steps: int | None = None,
     ) -> None:
+        """``steps`` of a whole training are given if some method has a stopping rule: then all count in steps."""
+        self.steps = steps
+        self.unit = step_name(problem)
         self.problem, self.methods, self.skipped = problem, methods, skipped
         self.trials, self.repeats, self.seed, self.n_jobs, self.lanes = trials, repeats, seed, n_jobs, lanes
         self.direction, self.metrics = direction_of(problem), metrics_of(problem)
@@ -95,7 +84,7 @@ class Comparison:
         self._pool: LanePool | None = None
         self.at_a_time = n_jobs or 1  # studies
         self._done = 0
-        self.computed = 0  # trials and test evaluations of this session
+        self.computed = 0  # studies and test evaluations of this session
         self._failed = False  # the first failure is logged with its traceback, the others are only counted
 
     # -- the whole ----------------------------------------------------------------------------------------------
@@ -108,7 +97,7 @@ class Comparison:
                 "problem": self.problem.to_dict(), "space": self.problem.space.to_dict(), "direction": self.direction,
                 "objective": self.metrics[0], "seed": self.seed,
             },
-            {m.spec.label: m.spec.text for m in self.methods},
+            {m.spec.label: self._identity(m) for m in self.methods},
             {"started": utc(), "trials": self.trials, "repeats": self.repeats, "n_jobs": self.n_jobs or 1, **where},
         )  # fmt: skip
         store = get_storage(str(folder.store))
@@ -119,7 +108,7 @@ class Comparison:
                 self._tell("skip", label, message=reason)
             self._all_studies(store, runs)
             complete = True
-        except _Broken as broken:
+        except BrokenError as broken:
             raise broken.error from broken.error.__cause__
         finally:
             try:
@@ -135,10 +124,10 @@ class Comparison:
         for method, repeat in todo:
             study = studies[method.spec.label, repeat]
             runs[method.spec.label, repeat] = self._collect(study, method, repeat)
-            self._done += min(self.trials, count_finished(study, self.trials))
+            self._done += self._progress_of(runs[method.spec.label, repeat])
 
         warm_up = getattr(self.problem, "warm_up", None)
-        if warm_up is not None and self._done < self.trials * len(todo):
+        if warm_up is not None and not all(run.finished for run in runs.values()):
             warm_up()  # otherwise the first trial's time would hold what only happens once
 
         if self.lanes is None:
@@ -193,7 +182,8 @@ class Comparison:
 
     def _study(self, store: BaseStorage, method: ReadyMethod, repeat: int) -> Study:
         study = create_study(
-            storage=store, study_name=method.study_name(repeat), sampler=method.sampler, pruner=get_pruner("nop"),
+            storage=store, study_name=method.study_name(repeat), sampler=method.sampler,
+            pruner=method.rule or get_pruner("nop"),
             direction=self.direction, seed=sampler_seed(self.seed, method.spec.label, repeat), space=self.problem.space,
             budget=method.budget(self.trials), load_if_exists=True,
         )  # fmt: skip
@@ -206,42 +196,60 @@ class Comparison:
         problem = self.problem.for_repeat(repeat)
         if self._pool is not None:
             problem = LaneProblem(problem, self._pool)
-        if count_finished(study, self.trials) < self.trials and study.user_attrs.get(EXHAUSTED) is None:
+        before = runs[label, repeat]
+        if not before.finished:
             self._tell("study", label, repeat)
-            self._evaluate(study, problem, label, repeat)
+            with self._lock:
+                self.computed += 1
+            begin = time.monotonic()
+            try:
+                (self._fill if method.rule is None else self._spend)(study, problem, label, repeat)
+            finally:
+                seconds = float(study.user_attrs.get(WALL, 0.0)) + time.monotonic() - begin
+                study.set_user_attr(WALL, seconds)
         self._test(study, problem, method, repeat, runs)
         self._tell("done", label, repeat)
 
-    def _evaluate(self, study: Study, problem: Any, label: str, repeat: int) -> None:
-        begin = time.monotonic()
-        try:
-            self._fill(study, problem, label, repeat)
-        finally:
-            before = float(study.user_attrs.get(WALL, 0.0))
-            study.set_user_attr(WALL, before + time.monotonic() - begin)
-
     def _fill(self, study: Study, problem: Any, label: str, repeat: int) -> None:
         """Run trials until the budget is used, or until another call brings none."""
-        objective = self._objective(problem, label, repeat)
-        callbacks = [lambda s, trial: self._after(s, trial, label, repeat)]
+
+        def after(study: Study, trial: Any) -> None:
+            steps = self.steps or 0
+            self._count(steps - min(steps, len(trial.intermediate_values)))
+            self._after(study, trial, label, repeat)
+
+        objective = Evaluator(
+            problem, self._teller(label, repeat), self._count, self._stop, timed=self._pool is None,
+            whole=self.steps,
+        )  # fmt: skip
         before = count_finished(study, self.trials)
         study.release_running()  # the folder has one owner, so whoever ran a trial here is gone, on whatever machine
         found = count_finished(study, self.trials)
         with self._lock:
-            self._done += found - before
+            self._done += (found - before) * (self.steps or 1)
         while found < self.trials:
-            study.optimize(objective, n_trials=self.trials - found, catch=(Exception,), callbacks=callbacks)
+            study.optimize(objective, n_trials=self.trials - found, catch=(Exception,), callbacks=[after])
             if self._stop.is_set():
-                raise _Stop
+                raise Interrupted
             before, found = found, count_finished(study, self.trials)
             if found == before:  # the loop ended by itself: nothing left to propose
-                self._exhausted(study, found)
+                self._exhausted(study, found, self.trials)
+                self._count((self.trials - found) * (self.steps or 0))
                 return
 
-    def _exhausted(self, study: Study, found: int) -> None:
+    def _spend(self, study: Study, problem: Any, label: str, repeat: int) -> None:
+        """Train under a stopping rule until the budget of steps is spent, or until the rule has no more wishes."""
+        assert self.steps is not None
+        objective = RuledEvaluator(problem, self._teller(label, repeat), self._count, self._stop, study, self.steps)
+        left = objective.run(self.trials * self.steps, lambda s, trial: self._after(s, trial, label, repeat))
+        if left > 0:
+            self._exhausted(study, objective.course.spent, len(study.trials))
+            self._count(left)
+
+    def _exhausted(self, study: Study, found: int, trials: int) -> None:
         """Remember that the sampler has no more, unless a trial is open: then it was not that."""
-        trials = study.get_trials(deepcopy=False)
-        if held := [t.number for t in trials if t.number < self.trials and not t.state.is_finished()]:
+        going = (TrialState.RUNNING, TrialState.WAITING)
+        if held := [t.number for t in study.get_trials(deepcopy=False, states=going) if t.number < trials]:
             raise StorageInternalError(
                 f"The study {study.study_name!r} has open trials that nobody evaluates: {held}. Call compare again."
             )
@@ -249,8 +257,7 @@ class Comparison:
 
     def _after(self, study: Study, trial: Any, label: str, repeat: int) -> None:
         with self._lock:
-            self._done += 1
-            self.computed += 1
+            self._done += self.steps is None
         self._tell("told", label, repeat, trial.number, value=trial.value)
         if trial.state == TrialState.FAIL and not self._failed:
             self._failed = True
@@ -259,46 +266,17 @@ class Comparison:
         if self._stop.is_set():
             study.stop()
 
-    def _objective(self, problem: Any, label: str, repeat: int) -> Callable[[Trial], Any]:
-        def objective(trial: Trial) -> Any:
-            self._tell("trial", label, repeat, trial.number)
-            begin = time.monotonic()
-            outcome = None
-            try:
-                outcome = problem(trial)
-            except _NO_RESULTS as error:
-                raise _Broken(error) from None
-            finally:
-                if not inspect.isgenerator(outcome):
-                    trial.set_user_attr(SECONDS, time.monotonic() - begin)
-            return self._drive(outcome, trial, label, repeat, begin) if inspect.isgenerator(outcome) else outcome
+    def _teller(self, label: str, repeat: int) -> Callable[..., None]:
+        def tell(event: str, number: int, step: int | None = None, value: float | None = None) -> None:
+            self._tell(event, label, repeat, number, step, value)
 
-        return objective
+        return tell
 
-    def _drive(
-        self, epochs: Generator[Any, Any, Any], trial: Trial, label: str, repeat: int, begin: float
-    ) -> Generator[Any, Any, Any]:
-        """Pass on what the objective yields; between two epochs, tell the listener and heed an interruption."""
-        step = 0
-        try:
-            while True:
-                try:
-                    item = next(epochs)
-                except StopIteration as end:
-                    return end.value
-                except _NO_RESULTS as error:
-                    raise _Broken(error) from None
-                except LanesStopped as stopped:
-                    raise _stop_of(stopped) from None
-                step += 1
-                yield item
-                self._tell("epoch", label, repeat, trial.number, step, _first_number(item))
-                if self._stop.is_set():
-                    raise _Stop
-        finally:
-            epochs.close()
-            if self._pool is None:  # in lanes, it has its share of them
-                trial.set_user_attr(SECONDS, time.monotonic() - begin)
+    def _count(self, steps: int) -> None:
+        """Steps that were made, for the progress."""
+        if self.steps is not None:
+            with self._lock:
+                self._done += steps
 
     def _test(self, study: Study, problem: Any, method: ReadyMethod, repeat: int, runs: Runs) -> None:
         """Evaluate the best configuration on the test split, unless the study knows the outcome already."""
@@ -315,7 +293,7 @@ class Comparison:
         try:
             metrics = {str(k): float(v) for k, v in evaluate(best.params, seed).items()}
         except LanesStopped as stopped:
-            raise _stop_of(stopped) from None
+            raise interruption(stopped) from None
         except Exception as error:  # reported below the table, tried again by the next call
             _logger.warning("%s: the test could not be evaluated.", run.study, exc_info=True)
             run.test_error = f"{type(error).__name__}: {error}"
@@ -324,11 +302,27 @@ class Comparison:
 
     # -- outcome ------------------------------------------------------------------------------------------------
 
+    def _identity(self, method: ReadyMethod) -> str:
+        """What a method is; a rule is another one if a whole training has another length."""
+        return method.spec.text if method.rule is None else f"{method.spec.text}, {self.steps} steps"
+
+    def _progress_of(self, run: Run) -> int:
+        """What is done of a run that an earlier session has begun."""
+        if self.steps is None:
+            return len(run.trials)
+        if run.finished:
+            return self.trials * self.steps
+        ruled = max((trial.spent or 0 for trial in run.trials), default=0)
+        return ruled or len(run.trials) * self.steps
+
     def _collect(self, study: Study, method: ReadyMethod, repeat: int, before: Run | None = None) -> Run:
-        run = collect_run(
-            study, method.spec.label, repeat, self.trials, self.metrics, self.direction,
-            n_initial=method.n_initial(self.problem.space),
-        )  # fmt: skip
+        common = self.metrics, self.direction
+        n_initial = method.n_initial(self.problem.space)
+        if method.rule is None or self.steps is None:
+            run = collect_run(study, method.spec.label, repeat, self.trials, *common, n_initial=n_initial)
+        else:
+            course, budget = course_of(study, self.steps), self.trials * self.steps
+            run = collect_ruled_run(study, method.spec.label, repeat, course, budget, *common, n_initial=n_initial)
         run.test_error = before.test_error if before is not None and not run.test else ""
         return run
 
@@ -345,13 +339,16 @@ class Comparison:
             objective=self.metrics[0], direction=self.direction,  # type: ignore[arg-type]
             metrics=union(self.metrics, (t.metrics for run in ordered for t in run.trials)),
             test_metrics=union([], (run.test for run in ordered)),
-            methods=[Method(m.spec.label, m.spec.text, sampler[m.spec.label], m.note) for m in self.methods],
+            methods=[
+                Method(m.spec.label, m.spec.text, sampler[m.spec.label], m.note, _short(repr(m.rule)) if m.rule else "")
+                for m in self.methods
+            ],
             skipped=self.skipped, trials=self.trials, repeats=self.repeats, seed=self.seed, n_jobs=self.at_a_time,
             lanes=self.lanes,
             runs=ordered, environment=where, remarks=remarks(description["sessions"]), complete=complete,
             started=description["sessions"][0]["started"], finished=utc(),
             metric_directions=metric_directions_of(self.problem),
-            has_test=getattr(self.problem, "evaluate_test", None) is not None,
+            has_test=getattr(self.problem, "evaluate_test", None) is not None, steps=self.steps, unit=self.unit,
         )  # fmt: skip
         if complete:
             result.stopping = outcomes(result)
@@ -362,29 +359,15 @@ class Comparison:
         value: float | None = None, message: str = "",
     ) -> None:  # fmt: skip
         if self._listener is not None:
-            total = self.trials * self.repeats * len(self.methods)
+            total = self.trials * self.repeats * len(self.methods) * (self.steps or 1)
+            unit = "trials" if self.steps is None else f"{self.unit}s"
             with self._lock:
                 try:
-                    self._listener(Progress(event, method, repeat, trial, step, value, self._done, total, message))
+                    self._listener(
+                        Progress(event, method, repeat, trial, step, value, self._done, total, message, unit)
+                    )
                 except Exception as error:  # a bug in a display must not become a failed trial
-                    raise _Broken(error) from None
-
-
-def _stop_of(stopped: LanesStopped) -> _Stop:
-    """How a study ends whose lanes were stopped: by an error of the lanes, or because all end."""
-    cause = stopped.__cause__
-    return _Broken(cause) if isinstance(cause, Exception) else _Stop()
-
-
-def _first_number(item: Any) -> float | None:
-    if isinstance(item, tuple) and len(item) == 2:
-        item = item[1]
-    if isinstance(item, Mapping):
-        item = next(iter(item.values()), None)
-    try:
-        return float(item)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
+                    raise BrokenError(error) from None
 
 
 def _short(text: str, length: int = 300) -> str:
