@@ -28,7 +28,6 @@ from tunesmith.trial._base import (
 )
 from tunesmith.trial._pending import Pending
 
-
 _NOTHING = object()
 
 
