@@ -101,6 +101,12 @@ def test_others_may_remove_empty_folders_meanwhile(tmp_path: Path) -> None:
         other.join()
 
 
+class Server(InMemoryStorage):
+    """Others may open it, and it is no file."""
+
+    persistent = True
+
+
 def test_where(tmp_path: Path) -> None:
     logs: list[tuple[BaseStorage, str]] = [
         (RDBStorage(f"sqlite:///{tmp_path}/a.db"), "a.db.states"),
@@ -114,8 +120,9 @@ def test_where(tmp_path: Path) -> None:
     assert isinstance(given, FolderStates)
     with pytest.raises(InvalidTypeError, match="artifacts"):
         states_of(InMemoryStorage(), 3)  # type: ignore[arg-type]
+    assert isinstance(states_of(RDBStorage("sqlite://")), MemoryStates)
     with pytest.raises(InvalidValueError, match=r"artifacts=.FOLDER"):
-        states_of(RDBStorage("sqlite://"))
+        states_of(Server())
 
 
 def test_in_memory_they_are_shared_by_all_handles_and_go_with_the_log() -> None:
